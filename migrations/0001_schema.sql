@@ -64,6 +64,14 @@ comment on index eventbridge.events_by_object is
 
 -- Executions --------------------------------------------------------------------------------------
 
+create function eventbridge.with_retry(retries jsonb, status text, finished_at timestamptz) returns jsonb
+    language sql stable parallel safe
+    return (case when jsonb_array_length(retries) >= 20 then retries - 0 else coalesce(retries, '[]') end)
+           || jsonb_build_array(jsonb_build_object('at', now(), 'was', status, 'since', finished_at));
+
+comment on function eventbridge.with_retry is
+    'The retries of an execution with that of this transaction, before which it had this state. The last 20 are kept.';
+
 create table eventbridge.executions (
     id              bigint generated always as identity primary key,
     -- Its subject: an event, or a row that many events change. A row has one execution per destination, which
@@ -109,6 +117,9 @@ create table eventbridge.executions (
     created_at      timestamptz not null default now(),
     -- When an operator last retried or replayed it: the object's state is then written in full.
     retried_at      timestamptz,
+    -- Each retry and replay by an operator, oldest first: when, and in which state since when it was then. Null if
+    -- there was none.
+    retries         jsonb,
     started_at      timestamptz,
     finished_at     timestamptz,
     unique (event_key, destination),
@@ -219,7 +230,9 @@ create table eventbridge.workers (
     heartbeat_at  timestamptz not null default now(),
     -- How many executions ran in the process at its last heartbeat, and how many had ended since it registered.
     running       integer not null default 0,
-    ended         bigint not null default 0
+    ended         bigint not null default 0,
+    -- The destinations to which it delivered nothing at that time, after repeated failures; null if to none.
+    resting       jsonb
 );
 
 comment on table eventbridge.workers is
@@ -306,6 +319,8 @@ create table eventbridge.destinations (
     paused_class      text,
     paused_reason     text,
     paused_remedy     text,
+    -- Who paused it, if an operator did. The reason is then their note.
+    paused_by         text,
     -- The execution that failed. If a read cannot tell whether the cause is gone, this one is the canary.
     paused_execution  bigint,
     probe_at          timestamptz,

@@ -312,7 +312,7 @@ fn page(public_url: &Url, matter: Option<FindingKind>) -> Option<Url> {
     }
     let path = match matter {
         Some(FindingKind::Failures) => "failures",
-        Some(FindingKind::Backlog) => "executions?status=pending",
+        Some(FindingKind::Backlog | FindingKind::BackingOff) => "executions?status=pending",
         Some(FindingKind::Rejected) => "api/v1/rejections",
         // The overview names the paused destination, and when the last event arrived.
         Some(FindingKind::Paused | FindingKind::Silence) => "",

@@ -3,6 +3,7 @@
 use super::extract::{Json as Body, Path};
 use super::{Api, NotDone, NotRead, from_store};
 use crate::domain::audit::{self, Caller, PAUSE_NOTE_MAX};
+use crate::domain::backing_off::BackingOff;
 use crate::domain::destination_summary::seconds_for;
 use crate::problem::Problem;
 use crate::store::{Backlog, DestinationRow, Limiter};
@@ -20,15 +21,36 @@ pub struct DestinationView {
     /// The instance.
     #[schema(example = "notion")]
     pub name: String,
-    /// `working`, or `paused`: nothing is delivered to it.
+    /// `working`; `backing_off`: no process delivers to it for a while, after repeated failures; or `paused`.
     #[schema(example = "working")]
     pub state: &'static str,
+    /// Until when processes leave it alone after repeated failures; null if none does.
+    pub backing_off: Option<BackingOffView>,
     /// Why it is paused, and what to do; null while it is working.
     pub pause: Option<PauseView>,
     /// Its rate limit; null if it has none.
     pub limiter: Option<LimiterView>,
     /// Its pending executions.
     pub backlog: BacklogView,
+}
+
+/// An instance that processes leave alone after repeated failures. They try again with one execution at a time,
+/// new ones first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BackingOffView {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// When the next attempt is made. If it is past, one is being made.
+    pub until: DateTime<Utc>,
+    /// What it follows.
+    #[schema(example = "repeated 502")]
+    pub after: String,
+    /// How many processes do so.
+    #[schema(example = 1)]
+    pub processes: usize,
+    /// How many processes deliver at all.
+    #[schema(example = 1)]
+    pub workers: usize,
 }
 
 /// Why an instance is paused.
@@ -41,6 +63,9 @@ pub struct PauseView {
     pub class: String,
     /// What happened, or the operator's note.
     pub reason: String,
+    /// Who paused it; null if no operator did.
+    #[schema(example = "cli:ann")]
+    pub by: Option<String>,
     /// What to do.
     pub remedy: String,
     /// When the service next probes whether the instance works again; null if it does not probe, as in a
@@ -194,17 +219,35 @@ async fn views(api: &Api, names: &[String]) -> Result<Vec<DestinationView>, Prob
         api.destinations.iter().filter_map(|target| target.connection.clone()).collect();
     let limiters = api.store.rate_limits.limiters(&connections).await.map_err(from_store)?;
     let backlogs = api.store.reports.backlog(names).await.map_err(from_store)?;
+    let mut resting = api.store.reports.backing_off().await.map_err(from_store)?;
     let backlog_of = |name: &str| backlogs.iter().find(|backlog| backlog.destination == name);
     Ok(rows
         .into_iter()
-        .map(|row| DestinationView {
-            state: if row.pause.is_some() { "paused" } else { "working" },
+        .map(|row| {
+            let rest = resting.remove(&row.name);
+            let state = match (&row.pause, &rest) {
+                (Some(_), _) => "paused",
+                (None, Some(rest)) if rest.is_everywhere() => "backing_off",
+                (None, _) => "working",
+            };
+            (row, rest, state)
+        })
+        .map(|(row, rest, state)| DestinationView {
+            state,
+            backing_off: rest.map(BackingOffView::from),
             limiter: LimiterView::of(api, &row.name, &limiters),
             backlog: BacklogView::of(api, &row.name, backlog_of(&row.name)),
             pause: PauseView::of(&row),
             name: row.name,
         })
         .collect())
+}
+
+impl From<BackingOff> for BackingOffView {
+    fn from(rest: BackingOff) -> Self {
+        let BackingOff { since, until, after, processes, workers } = rest;
+        Self { since, until, after, processes, workers }
+    }
 }
 
 impl PauseView {
@@ -214,6 +257,7 @@ impl PauseView {
             since: paused.since,
             class: paused.pause.class.clone(),
             reason: paused.pause.reason.clone(),
+            by: paused.pause.by.clone(),
             remedy: paused.pause.remedy.clone(),
             next_probe_at: row.probe_at,
         })

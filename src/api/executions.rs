@@ -40,7 +40,8 @@ pub struct ExecutionView {
     pub reason: Option<String>,
     /// The class of the last failure.
     pub error_class: Option<String>,
-    /// Failed attempts since it was created or last retried manually.
+    /// Attempts since it was created or last retried manually: those that failed, the one that ended it well, and
+    /// the one that runs. An attempt that only had to wait does not count.
     pub attempt_count: i32,
     /// The HTTP status of the destination's last response.
     pub response_code: Option<i32>,
@@ -311,6 +312,7 @@ impl ExecutionView {
     /// How an execution is shown, with the reason if its destination is no longer configured.
     pub(super) fn new(row: ExecutionRow, api: &Api) -> Self {
         let waits = row.status == "pending";
+        let attempt_count = row.attempt_count();
         Self {
             reason: row.why(&api.instances),
             id: row.id,
@@ -321,7 +323,7 @@ impl ExecutionView {
             destination: row.destination,
             status: row.status,
             error_class: row.error_class,
-            attempt_count: row.attempts,
+            attempt_count,
             response_code: row.response_code,
             duration_ms: row.duration_ms,
             remote_id: row.remote_id,

@@ -50,7 +50,7 @@ pub struct Health {
 /// A problem.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct FindingView {
-    /// `paused`, `no_worker`, `backlog`, `silence`, `failures` or `old_snapshot`; `unknown` if the database
+    /// `paused`, `no_worker`, `backlog`, `backing_off`, `silence`, `failures` or `old_snapshot`; `unknown` if the database
     /// took too long to answer.
     #[schema(example = "no_worker")]
     pub about: &'static str,

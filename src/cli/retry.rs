@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, clap::Args)]
+#[command(override_usage = USAGE)]
 pub(super) struct RetryArgs {
     /// The ids of the executions
     #[arg(value_name = "EXECUTION")]
@@ -51,6 +52,11 @@ pub(super) struct RetryArgs {
     #[arg(long)]
     json: bool,
 }
+
+/// The ways to say what to retry.
+const USAGE: &str = "eventbridge retry <EXECUTION>…
+       eventbridge retry --failed | --failure <GROUP> | --destination <DESTINATION> | --type <TYPES>
+                         | --error-class <ERROR_CLASS> | --created-after <TIME> [--created-before <TIME>]";
 
 /// The result.
 #[derive(Debug, Default)]
@@ -104,7 +110,10 @@ async fn by_filter(
     let is_filtered =
         args.failed || args.failure.is_some() || args.destination.is_some() || args.types.is_some();
     if !is_filtered && args.error_class.is_none() && args.created_after.is_none() {
-        bail!("specify what to retry: ids of executions, --failure GROUP, or --failed");
+        bail!(
+            "specify what to retry: ids of executions, --failed for all, or a filter: --failure GROUP, --destination, \
+             --type, --error-class, --created-after"
+        );
     }
     let filter = ExecutionFilter {
         status: Some(Status::Failed.as_str()),

@@ -5,7 +5,7 @@
 
 use super::command_context::CommandContext;
 use super::prompt::plain;
-use super::{environment, output, paragraph, signals, table};
+use super::{command_context, environment, output, paragraph, signals, table};
 use crate::config::Reader;
 use crate::domain::humanize::humanize_age;
 use crate::health::{
@@ -76,10 +76,12 @@ async fn show(context: &CommandContext, json: bool, before: &str) -> ExitCode {
             let assessment = assess(&snapshot, &thresholds());
             Found::Assessed(Box::new(snapshot), assessment)
         }
-        Err(StoreError::Unavailable(error)) => Found::without_database(error.to_string()),
+        Err(NotRead::Unusable(cause)) => Found::without_database(cause),
         // The service itself gets no answer in time either.
-        Err(error @ StoreError::TimedOut) => Found::without_database(error.to_string()),
-        Err(error) => Found::Unknown(error.to_string()),
+        Err(NotRead::Failed(error @ (StoreError::Unavailable(_) | StoreError::TimedOut))) => {
+            Found::without_database(error.to_string())
+        }
+        Err(NotRead::Failed(error)) => Found::Unknown(error.to_string()),
     };
     if output::prints_json(json) {
         println!("{}", found.as_json());
@@ -99,20 +101,35 @@ async fn show(context: &CommandContext, json: bool, before: &str) -> ExitCode {
     ExitCode::from(found.exit_code())
 }
 
-async fn load(context: &CommandContext) -> Result<Snapshot, StoreError> {
+/// Why the snapshot could not be read.
+enum NotRead {
+    /// The database cannot be used: the cause and the remedy.
+    Unusable(String),
+    Failed(StoreError),
+}
+
+impl From<StoreError> for NotRead {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+async fn load(context: &CommandContext) -> Result<Snapshot, NotRead> {
+    context.store.db.reach().await.map_err(|error| NotRead::Unusable(command_context::unusable(&error)))?;
     // Nothing else uses a command's connections, and counting a large backlog may take long.
     let store = context.store.unhurried();
     if !store.db.is_migrated().await? {
         return Err(StoreError::Unexpected(
             "its schema is older than this program: run eventbridge migrate".into(),
-        ));
+        )
+        .into());
     }
     let scope = Scope {
         instances: context.instances.as_slice().into(),
         destinations: context.destinations.as_slice().into(),
         sources: Arc::new(context.sources.clone()),
     };
-    Snapshot::load(&HealthStore::from(&store), &scope).await
+    Ok(Snapshot::load(&HealthStore::from(&store), &scope).await?)
 }
 
 /// The thresholds of the service; if a setting is wrong, its default.
@@ -191,7 +208,13 @@ impl Found {
                 "name": of.name,
                 "paused_seconds": of.paused.as_ref().map(|pause| seconds(snapshot.now - pause.since)),
                 "remedy": of.paused.as_ref().map(|pause| &pause.remedy),
+                "paused_by": of.paused.as_ref().and_then(|pause| pause.by.as_ref()).map(|(by, _)| by),
+                "pause_note": of.paused.as_ref().and_then(|pause| pause.by.as_ref()).map(|(_, note)| note),
+                "backing_off_until": of.backing_off.as_ref().map(|rest| rest.until),
+                "backing_off_after": of.backing_off.as_ref().map(|rest| &rest.after),
                 "pending": of.backlog.map(|backlog| backlog.pending),
+                "waiting_for_retry": of.backlog.map(|backlog| backlog.later),
+                "next_retry_at": of.backlog.and_then(|backlog| backlog.next_at),
                 "oldest_pending_seconds": oldest(of).map(|oldest| oldest.waited.as_secs()),
                 "oldest_pending_execution": oldest(of).map(|oldest| oldest.execution),
                 "clears_in_seconds": of.backlog.and_then(|backlog| backlog.clears_in).map(seconds),
@@ -204,6 +227,15 @@ fn oldest(of: &Destination) -> Option<OldestPending> {
     of.backlog.and_then(|backlog| backlog.oldest)
 }
 
+/// When the backlog is gone, or when something is tried next.
+fn clears(of: &Destination) -> Option<String> {
+    let backlog = of.backlog?;
+    let once = if of.paused.is_some() { " once resumed" } else { "" };
+    let due = backlog.clears_in_words().map(|time| format!("in {time}{once}"));
+    let next = backlog.next_at.map(|next| format!("next retry at {}", next.format("%H:%M:%S UTC")));
+    due.or(next)
+}
+
 fn destinations(snapshot: &Snapshot) -> String {
     let dash = || "–".to_owned();
     let or_dash = |time: Option<TimeDelta>| time.map_or_else(dash, humanize_age);
@@ -211,10 +243,14 @@ fn destinations(snapshot: &Snapshot) -> String {
         .destinations
         .iter()
         .map(|of| {
-            let state = of.paused.as_ref().map_or_else(
-                || "works".to_owned(),
-                |pause| format!("paused for {}", humanize_age(snapshot.now - pause.since)),
-            );
+            let state = match (&of.paused, &of.backing_off) {
+                (Some(pause), _) => format!("paused for {}", humanize_age(snapshot.now - pause.since)),
+                (None, Some(rest)) if rest.until > snapshot.now => {
+                    format!("backing off until {} UTC", rest.until.format("%H:%M:%S"))
+                }
+                (None, Some(_)) => "tried again now".to_owned(),
+                (None, None) => "works".to_owned(),
+            };
             vec![
                 of.name.clone(),
                 state,
@@ -223,9 +259,9 @@ fn destinations(snapshot: &Snapshot) -> String {
                     format!("{more}{}", backlog.pending)
                 }),
                 or_dash(oldest(of).and_then(|oldest| TimeDelta::from_std(oldest.waited).ok())),
-                or_dash(of.backlog.and_then(|backlog| backlog.clears_in)),
+                clears(of).unwrap_or_else(dash),
             ]
         })
         .collect();
-    table::render(&["destination", "state", "waiting", "oldest", "clears in"], &rows)
+    table::render(&["destination", "state", "waiting", "oldest", "clears"], &rows)
 }

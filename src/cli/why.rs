@@ -4,13 +4,19 @@ use super::command_context::CommandContext;
 use super::output;
 use super::paragraph::{self, wrapped};
 use super::prompt::plain;
+use crate::domain::destination_summary::seconds_for;
 use crate::domain::execution::ExecutionId;
+use crate::domain::humanize::{capitalised, humanize_age};
+use crate::domain::quantity::count;
 use crate::domain::search::SearchText;
-use crate::domain::story::{self, Line};
-use crate::store::FoundEvent;
+use crate::domain::story::{self, EventStory, Line};
+use crate::domain::waiting::Waiting;
+use crate::health::{OF_LATE, clears_in, throughput};
+use crate::store::{FoundEvent, Per, Place};
 use anyhow::Context;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// The most events that are shown.
@@ -85,15 +91,54 @@ pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
 async fn story_of(context: &CommandContext, found: FoundEvent) -> anyhow::Result<Story> {
     let event = &found.event;
     let chapters = context.store.reports.chapters(std::slice::from_ref(event), &context.instances).await?;
-    let lines = story::lines(&chapters, &context.destinations, context.store.reports.now().await?);
+    let now = context.store.reports.now().await?;
+    let lines = story::lines(&chapters, &context.destinations, now);
     let entry = |line: Line| TimelineEntry { at: line.at.time(), what: line.to_string() };
+    let mut timeline: Vec<_> = lines.into_iter().map(entry).collect();
+    timeline.extend(turns(context, &chapters, now).await?);
     Ok(Story {
         event: event.id,
         event_id: event.event_id.clone(),
         event_type: event.event_type.clone(),
         about: about(&found),
-        timeline: lines.into_iter().map(entry).collect(),
+        timeline,
     })
+}
+
+/// When the turn comes of the executions that only wait for a worker.
+async fn turns(
+    context: &CommandContext,
+    chapters: &[EventStory],
+    now: DateTime<Utc>,
+) -> anyhow::Result<Vec<TimelineEntry>> {
+    let is_waiting =
+        |execution: &&story::Execution| matches!(execution.waiting, Some(Waiting::Worker { .. }));
+    let mut turns = Vec::new();
+    for execution in chapters.iter().flat_map(|chapter| &chapter.executions).filter(is_waiting) {
+        let Some(Place { ahead, is_more }) = context.store.reports.place(execution.id).await? else {
+            continue;
+        };
+        let destination = &execution.destination;
+        let minutes = context.store.statistics.statistics(Per::Minute, now - OF_LATE, now).await?;
+        let by_rate = seconds_for(&context.destinations, &BTreeMap::from([(destination.clone(), ahead)]));
+        let measured = throughput(&minutes).get(destination).copied();
+        let time = clears_in(ahead, by_rate, measured, TimeDelta::zero()).map(humanize_age);
+        let others = capitalised(&count(ahead, is_more));
+        let what = match (ahead, time) {
+            (0, _) => continue,
+            (1, _) => "1 other goes first".to_owned(),
+            (_, Some(time)) => {
+                let at_least = if is_more { "more than" } else { "about" };
+                format!("{others} others go first: its turn comes in {at_least} {time}")
+            }
+            (_, None) => format!("{others} others go first"),
+        };
+        turns.push(TimelineEntry {
+            at: now,
+            what: format!("execution {} to {destination}: {what}", execution.id),
+        });
+    }
+    Ok(turns)
 }
 
 fn about(found: &FoundEvent) -> Option<String> {
@@ -109,7 +154,8 @@ fn about(found: &FoundEvent) -> Option<String> {
 
 fn print(story: &Story, columns: Option<usize>) {
     let about = story.about.as_ref().map(|about| format!("  {about}")).unwrap_or_default();
-    println!("{}", plain(&format!("{} {}{about}", story.event_id, story.event_type)));
+    let head = plain(&format!("{} {}{about}", story.event_id, story.event_type));
+    println!("{}", wrapped(&head, 0, columns));
     for entry in &story.timeline {
         let at = entry.at.to_rfc3339_opts(SecondsFormat::Millis, true);
         println!("  {at}  {}", wrapped(&plain(&entry.what), 4 + at.len(), columns));

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or knows HTTP, SQL, a source or a destination.
 
 pub mod audit;
+pub mod backing_off;
 pub mod delivery;
 pub mod destination_summary;
 pub mod event;

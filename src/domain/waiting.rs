@@ -12,10 +12,21 @@ pub enum Waiting {
     NoDestination,
     /// Its destination instance is paused.
     Paused {
-        /// Why.
+        /// Why, or the note of the operator who paused it.
         reason: String,
+        /// Who paused it, if an operator did.
+        by: Option<String>,
         /// What to do, if that is known.
         remedy: Option<String>,
+    },
+    /// The end of a rest: nothing is delivered to its destination after repeated failures.
+    BackingOff {
+        /// When the next attempt is made.
+        until: DateTime<Utc>,
+        /// What it follows, such as `after repeated 502`.
+        cause: String,
+        /// What it waited for before; `None` if it is new.
+        reason: Option<String>,
     },
     /// Another execution of its lane, which comes first.
     Behind(ExecutionId),
@@ -39,8 +50,15 @@ impl fmt::Display for Waiting {
             Self::NoDestination => f.write_str(
                 "its destination is not among DESTINATIONS: it waits until that is configured again",
             ),
-            Self::Paused { reason, remedy } => {
-                write!(f, "its destination is paused: {}", with_remedy(reason, remedy.as_deref()))
+            Self::Paused { reason, by, remedy } => {
+                f.write_str("its destination is paused")?;
+                by.as_ref().map_or(Ok(()), |by| write!(f, " by {by}"))?;
+                write!(f, ": {}", with_remedy(reason, remedy.as_deref()))
+            }
+            Self::BackingOff { until, cause, reason } => {
+                let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+                write!(f, "its destination is backing off until {until} {cause}")?;
+                reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
             }
             Self::Behind(first) => {
                 write!(f, "waits for execution {first} of the same object, which comes first")
@@ -69,15 +87,24 @@ mod tests {
         let refused = || Some("Notion answered 409".to_owned());
         for (waiting, said) in [
             (
-                Waiting::Paused { reason: "the token is refused".into(), remedy: None },
+                Waiting::Paused { reason: "the token is refused".into(), by: None, remedy: None },
                 "its destination is paused: the token is refused",
             ),
             (
                 Waiting::Paused {
                     reason: "The token is refused.".into(),
+                    by: None,
                     remedy: Some("set another".into()),
                 },
                 "its destination is paused: The token is refused. What to do: set another",
+            ),
+            (
+                Waiting::Paused { reason: "test".into(), by: Some("cli:ann".into()), remedy: None },
+                "its destination is paused by cli:ann: test",
+            ),
+            (
+                Waiting::BackingOff { until: next_try, cause: "after repeated 502".into(), reason: None },
+                "its destination is backing off until 2027-01-15T08:00:00Z after repeated 502",
             ),
             (Waiting::Behind(ExecutionId(7)), "waits for execution 7 of the same object, which comes first"),
             (

@@ -1,5 +1,6 @@
 //! The assessment: from a snapshot and thresholds to a level, a headline and findings. Pure.
 
+use super::estimate::SHORTEST;
 use super::finding::{Finding, FindingKind, Level, Notice, Part, Sentence};
 use super::old_snapshot::OldSnapshot;
 use super::snapshot::{Arrivals, Destination, DestinationBacklog, Failures, OpenFailure, Snapshot};
@@ -10,6 +11,9 @@ use crate::domain::rejection::RejectionStreak;
 use crate::store::{OldestPending, RecentFailureGroup};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
+
+/// A backlog that takes this long is mentioned.
+const CATCHING_UP_MIN: TimeDelta = TimeDelta::minutes(1);
 
 /// The assessment of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,7 @@ pub fn assess(snapshot: &Snapshot, thresholds: &Thresholds) -> Assessment {
     let paused = findings.len();
     findings.extend(no_worker(snapshot));
     findings.extend(destinations.iter().filter_map(|of| backlog(snapshot, of, thresholds)));
+    findings.extend(destinations.iter().filter_map(|of| backing_off(snapshot, of)));
     findings.extend(rejected(snapshot, thresholds));
     findings.extend(silence(snapshot, thresholds));
     findings.extend(failures(snapshot, thresholds));
@@ -43,7 +48,7 @@ pub fn assess(snapshot: &Snapshot, thresholds: &Thresholds) -> Assessment {
         Some(_) if paused > 1 => format!("{paused} destinations are paused"),
         Some(first) => first.headline.clone(),
         None if snapshot.arrivals.last_at.is_none() => "Waiting for the first event".to_owned(),
-        None => "All is well".to_owned(),
+        None => catching_up(snapshot).unwrap_or_else(|| "All is well".to_owned()),
     };
     let rest = std::iter::once(last_event(&snapshot.arrivals)).chain(pending(snapshot)).collect();
     Assessment { level, headline, findings, rest }
@@ -57,10 +62,13 @@ impl Assessment {
     }
 }
 
+/// What to do if the database cannot be used. Public.
+pub const DATABASE_REMEDY: &str = "check whether the database runs, accepts connections and writes, and has disk space; the log has its answer";
+
 /// The finding if the database cannot be used, so that there is no snapshot. `since` is when it failed, if
 /// that is known.
 pub fn database_unavailable(since: Option<DateTime<Utc>>) -> Finding {
-    let remedy = "check whether the database runs, accepts connections and writes, and has disk space; the log has its answer";
+    let remedy = DATABASE_REMEDY;
     Finding {
         key: FindingKind::Database.as_str().to_owned(),
         matter: FindingKind::Database,
@@ -82,25 +90,48 @@ fn paused(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Opt
     let name = capitalised(&of.name);
     let is_alert = thresholds.alerts.paused_after.is_some_and(|after| age(snapshot, pause.since) >= after);
     let remedy = pause.remedy.trim_end_matches('.');
+    let class = &pause.class;
+    let (sentence, summary) = match &pause.by {
+        Some((by, note)) => (
+            vec![
+                Part::text(format!("{name} has been paused since ")),
+                Part::At(pause.since),
+                Part::text(format!(". Paused by {by}: {}. ", note.trim_end_matches('.'))),
+                Part::Link {
+                    command: format!("Run eventbridge resume {}", of.name),
+                    page: "/destinations".to_owned(),
+                    text: "Resume it".to_owned(),
+                },
+                Part::text(" to continue."),
+            ],
+            format!("Deliveries to {} are paused by {by}: {}.", of.name, note.trim_end_matches('.')),
+        ),
+        None => (
+            vec![
+                Part::text(format!("{name} has been paused since ")),
+                Part::At(pause.since),
+                Part::text(format!(": {remedy}.")),
+            ],
+            format!("Deliveries to {} are paused ({class}).", of.name),
+        ),
+    };
+    let whether_fixed = match &pause.by {
+        Some(_) => "",
+        None => "; \"eventbridge doctor\" shows whether the cause is fixed",
+    };
     Some(Finding {
         // The remedy depends on the class, so another class is another cause.
-        key: format!("paused {} {}", of.name, pause.class),
+        key: format!("paused {} {class}", of.name),
         matter: FindingKind::Paused,
         failure_group: None,
         level: Level::Critical,
         headline: format!("{name} is paused"),
-        sentence: vec![
-            Part::text(format!("{name} has been paused since ")),
-            Part::At(pause.since),
-            Part::text(format!(": {remedy}.")),
-        ],
+        sentence,
         remedy: pause.remedy.clone(),
         since: Some(pause.since),
         notice: is_alert.then(|| Notice {
-            summary: format!("Deliveries to {} are paused ({}).", of.name, pause.class),
-            remedy: format!(
-                "{remedy}. Pending events are kept and use no attempt; \"eventbridge doctor\" shows whether the cause is fixed."
-            ),
+            summary,
+            remedy: format!("{remedy}. Pending events are kept and use no attempt{whether_fixed}."),
         }),
     })
 }
@@ -129,6 +160,10 @@ fn backlog(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Op
         oldest.filter(|oldest| oldest.waited >= thresholds.backlog_warning())?;
     let since = before(snapshot, waited);
     let name = capitalised(&of.name);
+    let clears = of
+        .backlog
+        .and_then(|backlog| backlog.clears_in_words())
+        .map(|time| format!("this clears in {time}; "));
     let is_critical = waited >= thresholds.backlog;
     Some(Finding {
         key: format!("backlog {}", of.name),
@@ -138,9 +173,10 @@ fn backlog(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Op
         headline: format!("{name} is behind"),
         sentence: vec![
             Part::text(format!(
-                "{name} is behind: {} pending, the oldest for {}; ",
+                "{name} is behind: {} pending, the oldest for {}; {}",
                 count(pending, is_more),
-                humanize_age(delta(waited))
+                humanize_age(delta(waited)),
+                clears.unwrap_or_default()
             )),
             why(execution),
             Part::text(" shows the reason."),
@@ -162,6 +198,49 @@ fn backlog(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Op
             ),
         }),
     })
+}
+
+/// A rest that is over soon, or during which nothing is due, is no finding.
+fn backing_off(snapshot: &Snapshot, of: &Destination) -> Option<Finding> {
+    let rest = of.backing_off.as_ref().filter(|_| of.paused.is_none())?;
+    let is_due = of.backlog.is_none_or(|backlog| backlog.pending > 0);
+    if !is_due || snapshot.now - rest.since < SHORTEST {
+        return None;
+    }
+    let name = capitalised(&of.name);
+    let when = if rest.until > snapshot.now {
+        vec![Part::text(format!("{name} is backing off until ")), Part::AtSecond(rest.until)]
+    } else {
+        vec![Part::text(format!("{name} is tried again now"))]
+    };
+    let effect = if rest.is_everywhere() { "nothing is delivered to it meanwhile" } else { "others deliver" };
+    let remedy = "none is needed if it passes: it is tried again by itself, new events first. If it lasts, check whether the destination works";
+    Some(Finding {
+        key: format!("backing_off {}", of.name),
+        matter: FindingKind::BackingOff,
+        failure_group: None,
+        level: Level::Warning,
+        headline: format!("{name} is backing off"),
+        sentence: when
+            .into_iter()
+            .chain([Part::text(format!(
+                " {}: {effect}. It is tried again by itself, new events first.",
+                rest.cause()
+            ))])
+            .collect(),
+        remedy: remedy.to_owned(),
+        since: Some(rest.since),
+        notice: None,
+    })
+}
+
+/// The headline of a backlog that is worked off but takes a while.
+fn catching_up(snapshot: &Snapshot) -> Option<String> {
+    let moving = snapshot.destinations.iter().filter(|of| of.paused.is_none() && of.backing_off.is_none());
+    let backlogs = || moving.clone().filter_map(|of| of.backlog);
+    let longest = backlogs().filter_map(|backlog| backlog.clears_in).max()?;
+    let more = if backlogs().any(|backlog| backlog.is_more) { "more than " } else { "" };
+    (longest >= CATCHING_UP_MIN).then(|| format!("Catching up, done in {more}{}", humanize_age(longest)))
 }
 
 /// The list of what has been pending since this day: a list by status alone requires a time range.
@@ -418,24 +497,38 @@ fn last_event(arrivals: &Arrivals) -> Sentence {
 
 fn pending(snapshot: &Snapshot) -> Option<Sentence> {
     let backlogs = snapshot.backlogs()?;
-    let pending: u64 = backlogs.iter().map(|(_, backlog)| backlog.pending).sum();
+    let sum =
+        |of: fn(&DestinationBacklog) -> u64| backlogs.iter().map(|(_, backlog)| of(backlog)).sum::<u64>();
+    let (pending, later) = (sum(|backlog| backlog.pending), sum(|backlog| backlog.later));
     if pending == 0 {
         return snapshot.arrivals.last_at.map(|_| vec![Part::text("Nothing is pending.")]);
     }
-    let number = capitalised(&count(pending, backlogs.iter().any(|(_, backlog)| backlog.is_more)));
+    let is_more = backlogs.iter().any(|(_, backlog)| backlog.is_more);
     let oldest = backlogs.iter().filter_map(|(_, backlog)| backlog.oldest).map(|oldest| oldest.waited).max();
     let oldest =
         oldest.map(|oldest| format!(", the oldest for {}", humanize_age(delta(oldest)))).unwrap_or_default();
+    let next = backlogs.iter().filter_map(|(_, backlog)| backlog.next_at).min();
+    if let Some(next) = next.filter(|_| later == pending) {
+        let waiting = format!("{} waiting for retry, next at ", capitalised(&count(pending, is_more)));
+        return Some(vec![Part::text(waiting), Part::At(next), Part::text(format!("{oldest}."))]);
+    }
+    let mut sentence = vec![Part::text(format!("{} pending{oldest}", capitalised(&count(pending, is_more))))];
+    if let Some(next) = next.filter(|_| later > 0) {
+        let verb = if later == 1 { "waits" } else { "wait" };
+        let of_them = format!("; {} of them {verb} for a retry, next at ", count(later, false));
+        sentence.extend([Part::text(of_them), Part::At(next)]);
+    }
     // If it is unknown for one of them, it is unknown for all of them together.
-    let behind = || backlogs.iter().filter(|(_, backlog)| backlog.pending > 0);
-    let clears: Option<Vec<TimeDelta>> = behind().map(|(_, backlog)| backlog.clears_in).collect();
-    let is_paused = behind().any(|(of, _)| of.paused.is_some());
-    let once = if is_paused { " once it is resumed" } else { "" };
-    let clears = clears
-        .and_then(|clears| clears.into_iter().max())
-        .map(|longest| format!("; this clears in {}{once}", humanize_age(longest)))
-        .unwrap_or_default();
-    Some(vec![Part::text(format!("{number} pending{oldest}{clears}."))])
+    let due = || backlogs.iter().filter(|(_, backlog)| backlog.pending > backlog.later);
+    let all_known = due().all(|(_, backlog)| backlog.clears_in.is_some());
+    let longest = due().map(|(_, backlog)| *backlog).max_by_key(|backlog| backlog.clears_in);
+    let clears = longest.filter(|_| all_known).and_then(|backlog| backlog.clears_in_words()).map(|time| {
+        let what = if later > 0 { "the others clear" } else { "this clears" };
+        let once = if due().any(|(of, _)| of.paused.is_some()) { " once it is resumed" } else { "" };
+        format!("; {what} in {time}{once}")
+    });
+    sentence.push(Part::text(format!("{}.", clears.unwrap_or_default())));
+    Some(sentence)
 }
 
 fn age(snapshot: &Snapshot, at: DateTime<Utc>) -> Duration {

@@ -59,6 +59,8 @@ pub enum FindingKind {
     NoWorker,
     /// Executions are pending for too long.
     Backlog,
+    /// Nothing is delivered to a destination for a while, after repeated failures.
+    BackingOff,
     /// Webhooks are rejected.
     Rejected,
     /// No events arrive.
@@ -79,6 +81,8 @@ pub enum Part {
     Text(String),
     /// A time by the clock.
     At(DateTime<Utc>),
+    /// The same with its seconds, for a time that is near.
+    AtSecond(DateTime<Utc>),
     /// A time by how long ago it was.
     Ago(DateTime<Utc>),
     /// The next step: a command, or a link to a page of the dashboard.
@@ -104,11 +108,12 @@ impl Level {
 }
 
 impl FindingKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Database,
         Self::Paused,
         Self::NoWorker,
         Self::Backlog,
+        Self::BackingOff,
         Self::Rejected,
         Self::Silence,
         Self::Failures,
@@ -122,6 +127,7 @@ impl FindingKind {
             Self::Paused => "paused",
             Self::NoWorker => "no_worker",
             Self::Backlog => "backlog",
+            Self::BackingOff => "backing_off",
             Self::Rejected => "rejected",
             Self::Silence => "silence",
             Self::Failures => "failures",
@@ -155,6 +161,7 @@ impl Part {
             Self::Text(text) => text.clone(),
             Self::At(at) if at.date_naive() == now.date_naive() => at.format("%H:%M UTC").to_string(),
             Self::At(at) => at.format("%Y-%m-%d %H:%M UTC").to_string(),
+            Self::AtSecond(at) => at.format("%H:%M:%S UTC").to_string(),
             Self::Ago(at) => format!("{} ago", humanize_age(now - *at)),
             Self::Link { command, .. } => command.clone(),
         }

@@ -4,13 +4,15 @@
 //! function [`assess`] compares the two. `app` hands the same thresholds to everyone. Nothing here does HTTP.
 
 mod assess;
+mod estimate;
 mod finding;
 mod old_snapshot;
 mod silence;
 mod snapshot;
 mod thresholds;
 
-pub use assess::{Assessment, assess, database_unavailable};
+pub use assess::{Assessment, DATABASE_REMEDY, assess, database_unavailable};
+pub use estimate::{OF_LATE, clears_in, throughput};
 pub use finding::{Finding, FindingKind, Level, Notice, Part, Sentence, UnknownMatter};
 pub use old_snapshot::OldSnapshot;
 pub use snapshot::{

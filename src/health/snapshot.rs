@@ -4,15 +4,17 @@
 //! all open failures, alerts are about recent ones. It assesses nothing.
 
 use super::finding::FindingKind;
-use super::silence;
+use super::{estimate, silence};
+use crate::domain::backing_off::BackingOff;
 use crate::domain::destination_summary::{DestinationSummary, seconds_for};
+use crate::domain::humanize::humanize_age;
 use crate::domain::money::Money;
-use crate::domain::rejection::{Diagnosis, RejectionStreak, rejection_streak};
+use crate::domain::rejection::{Diagnosis, RejectionStreak, causes, rejection_streak};
 use crate::domain::source::SourceCatalog;
 use crate::store::{
     Backlog, BusyHour, Destinations, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, FailureGroups,
-    OldestPending, PausedInstance, RecentFailures, Rejections, Reports, SnapshotHolder, Statistics, Store,
-    StoreError, WORKER_DEAD_AFTER,
+    OldestPending, PausedInstance, Per, RecentFailures, Rejections, Reports, SnapshotHolder, Statistics,
+    Store, StoreError, WORKER_DEAD_AFTER,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
@@ -120,6 +122,8 @@ pub struct Destination {
     pub name: String,
     /// Why it is paused, if it is.
     pub paused: Option<Pause>,
+    /// Until when processes leave it alone after repeated failures, if any does.
+    pub backing_off: Option<BackingOff>,
     /// What is pending; `None` if it was not read.
     pub backlog: Option<DestinationBacklog>,
 }
@@ -131,10 +135,24 @@ pub struct DestinationBacklog {
     pub pending: u64,
     /// Whether there are more than were counted.
     pub is_more: bool,
+    /// How many of them wait for the time of their next attempt.
+    pub later: u64,
+    /// The earliest of these times.
+    pub next_at: Option<DateTime<Utc>>,
     /// The pending execution that has waited longest.
     pub oldest: Option<OldestPending>,
-    /// How long it takes to deliver everything pending, if that can be estimated.
+    /// How long it takes to deliver everything that is due, if that can be estimated; longer if there are more
+    /// than were counted.
     pub clears_in: Option<TimeDelta>,
+}
+
+impl DestinationBacklog {
+    /// How long it takes, in words; `None` if it is unknown, or so short that it does not matter.
+    pub fn clears_in_words(&self) -> Option<String> {
+        let time = self.clears_in.filter(|time| *time >= estimate::SHORTEST)?;
+        let more = if self.is_more { "more than " } else { "" };
+        Some(format!("{more}{}", humanize_age(time)))
+    }
 }
 
 /// Why a destination is paused.
@@ -146,6 +164,8 @@ pub struct Pause {
     pub class: String,
     /// What to do; public.
     pub remedy: String,
+    /// Who paused it and their note, if an operator did.
+    pub by: Option<(String, String)>,
 }
 
 /// The unacknowledged failure groups.
@@ -237,11 +257,23 @@ impl PartialSnapshot {
 
         let pauses = purpose.fact("pauses", store.destinations.paused(&scope.instances)).await?;
         let backlog = purpose.fact("backlog", store.reports.backlog(&scope.instances)).await?;
+        let resting =
+            purpose.fact("circuit breakers", store.reports.backing_off()).await?.unwrap_or_default();
+        let throughput = match &backlog {
+            Some(backlogs) if backlogs.iter().any(|of| of.pending > of.later) => {
+                let minutes =
+                    store.statistics.statistics(Per::Minute, now - estimate::OF_LATE, this_minute(now));
+                let minutes = purpose.fact("throughput", minutes).await?.unwrap_or_default();
+                estimate::throughput(&minutes)
+            }
+            _ => BTreeMap::new(),
+        };
         if let Some(pauses) = pauses {
             read.push(FindingKind::Paused);
             // Without the pauses it is unknown whether one of them causes the backlog.
             read.extend(backlog.as_ref().map(|_| FindingKind::Backlog));
-            snapshot.destinations = destinations(scope, &pauses, backlog.as_deref());
+            snapshot.destinations =
+                destinations(scope, &pauses, backlog.as_deref(), &Pace { now, resting, throughput });
         }
 
         if let Some(failures) = purpose.fact("failures", purpose.failures(store)).await? {
@@ -256,14 +288,15 @@ impl PartialSnapshot {
             holders => holders?.unwrap_or_default(),
         };
 
-        let last_at = purpose.fact("last event", store.rejections.last_accepted_at()).await?;
-        let Some(last_at) = last_at else { return Ok(Self { snapshot, read }) };
+        let accepted = purpose.fact("last event", store.rejections.accepted()).await?;
+        let Some(accepted) = accepted else { return Ok(Self { snapshot, read }) };
+        let last_at = accepted.last_at;
         snapshot.arrivals.last_at = last_at;
         if let Some(rejections) = purpose.fact("rejections", store.rejections.rejections()).await? {
             read.push(FindingKind::Rejected);
             let sources = scope.sources.as_ref();
-            snapshot.rejected = rejection_streak(&rejections, last_at, sources, now);
-            snapshot.causes_of_rejections = sources.diagnose(&rejections, last_at);
+            snapshot.rejected = rejection_streak(&rejections, &accepted, sources, now);
+            snapshot.causes_of_rejections = causes(&rejections, &accepted, sources, now);
         }
         if let Some(busy_hours) = purpose.fact("arrivals", busy_hours(store, last_at, now)).await? {
             read.push(FindingKind::Silence);
@@ -341,7 +374,12 @@ async fn busy_hours(
 }
 
 /// The destinations, without backlogs if these were not read.
-fn destinations(scope: &Scope, pauses: &[PausedInstance], backlogs: Option<&[Backlog]>) -> Vec<Destination> {
+fn destinations(
+    scope: &Scope,
+    pauses: &[PausedInstance],
+    backlogs: Option<&[Backlog]>,
+    pace: &Pace,
+) -> Vec<Destination> {
     let mut names: Vec<&String> = scope.instances.iter().collect();
     names.sort();
     names.dedup();
@@ -354,23 +392,41 @@ fn destinations(scope: &Scope, pauses: &[PausedInstance], backlogs: Option<&[Bac
                 since: pause.since,
                 class: pause.pause.class.clone(),
                 remedy: pause.pause.remedy.clone(),
+                by: pause.pause.by.clone().map(|by| (by, pause.pause.reason.clone())),
             }),
-            backlog: backlog.map(|backlog| destination_backlog(scope, backlog)),
+            backing_off: pace.resting.get(name).cloned(),
+            backlog: backlog.map(|backlog| destination_backlog(scope, backlog, pace)),
         }
     };
     names.into_iter().map(destination).collect()
 }
 
-fn destination_backlog(scope: &Scope, backlog: &Backlog) -> DestinationBacklog {
-    let Backlog { pending, is_more, .. } = *backlog;
-    let seconds = seconds_for(&scope.destinations, &BTreeMap::from([(backlog.destination.clone(), pending)]))
-        .filter(|_| pending > 0 && !is_more);
+/// What shows how soon executions are delivered.
+struct Pace {
+    now: DateTime<Utc>,
+    resting: BTreeMap<String, BackingOff>,
+    throughput: BTreeMap<String, u64>,
+}
+
+fn destination_backlog(scope: &Scope, backlog: &Backlog, pace: &Pace) -> DestinationBacklog {
+    let Backlog { destination, pending, is_more, later, next_at, oldest, .. } = backlog;
+    let due = pending.saturating_sub(*later);
+    let by_rate = seconds_for(&scope.destinations, &BTreeMap::from([(destination.clone(), due)]));
+    let rest = pace.resting.get(destination).filter(|rest| rest.is_everywhere());
+    let rest = rest.map_or(TimeDelta::zero(), |rest| (rest.until - pace.now).max(TimeDelta::zero()));
     DestinationBacklog {
-        pending,
-        is_more,
-        oldest: backlog.oldest,
-        clears_in: seconds.and_then(|seconds| i64::try_from(seconds).ok()).and_then(TimeDelta::try_seconds),
+        pending: *pending,
+        is_more: *is_more,
+        later: *later,
+        next_at: *next_at,
+        oldest: *oldest,
+        clears_in: estimate::clears_in(due, by_rate, pace.throughput.get(destination).copied(), rest),
     }
+}
+
+/// The beginning of the present minute, which the statistics do not fully cover yet.
+fn this_minute(now: DateTime<Utc>) -> DateTime<Utc> {
+    now - TimeDelta::seconds(now.timestamp().rem_euclid(60))
 }
 
 impl From<FailureGroup> for OpenFailure {

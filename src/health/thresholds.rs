@@ -10,13 +10,14 @@
 //! | destination paused | | at once | after [`AlertRules::paused_after`] |
 //! | no worker | | at once | none: the heartbeat stops instead |
 //! | backlog | a third of [`Thresholds::backlog`] | [`Thresholds::backlog`] | when critical |
+//! | destination backing off | after 10 s, while something is due | | none: the backlog raises one |
 //! | webhooks rejected | from the first | [`Thresholds::rejection_streak`] | when critical |
 //! | silence | [`Thresholds::silence_factor`] | | at once |
 //! | old snapshot | 15 min, see [`OldSnapshot`](super::OldSnapshot) | | none: new deliveries stay fast |
 //! | failures | while a group is open | | if the last failure is at most an hour old; then until it is fixed or acknowledged |
 //!
 //! So an assessment may show a finding that raises no alert, but only in these documented cases: the early
-//! warning of a backlog or of rejections, a pause or a database failure younger than its delay, an old
+//! warning of a backlog or of rejections, a rest after repeated failures, a pause or a database failure younger than its delay, an old
 //! failure, an old snapshot, and findings whose alerts [`AlertRules`] switch off. Each setting moves the finding and the alert
 //! together.
 

@@ -31,15 +31,15 @@ pub use queue::{
     Activity, Ask, Canary, ClaimRequest, Claimed, CompletedExecution, CompletedLane, Conclusion,
     DestinationRow, Destinations, DueProbe, EndedAttempt, ExecutionSnapshot, Fence, LaneState, Lease,
     Limiter, Notifier, Pause, PausedInstance, Position, Queue, RateLimits, RefusedState, RemoteObject,
-    RescueScope, Rescued, Settlement, Slot, WORKER_DEAD_AFTER, WorkClass, WorkerId,
+    RescueScope, Rescued, Resting, Settlement, Slot, WORKER_DEAD_AFTER, WorkClass, WorkerId,
 };
 use reporting::LastCount;
 pub use reporting::{
     Addition, AttemptRow, AuditRow, BACKLOG_COUNTED_MAX, BULK_OPERATION_COUNTED_MAX, Backlog, Bucket,
     BulkOperation, BulkOperationState, BusyHour, ChangeToken, ExecutionFilter, ExecutionRow,
     FAILURES_COUNTED_MAX, FAILURES_SUMMED_MAX, FailureFilter, FailureGroup, FailureGroups, GROUPS_MAX,
-    HOURS_KEPT, MINUTES_KEPT, OldestPending, PENDING, Per, RecentFailureGroup, RecentFailures, Replica,
-    Reports, Statistic, Statistics,
+    HOURS_KEPT, MINUTES_KEPT, OldestPending, PENDING, Per, Place, RecentFailureGroup, RecentFailures,
+    Replica, Reports, Statistic, Statistics,
 };
 
 use secrecy::SecretString;

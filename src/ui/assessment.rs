@@ -31,11 +31,19 @@ fn part(part: &Part, now: DateTime<Utc>) -> Markup {
         Part::Text(text) => html! { (text) },
         Part::Ago(at) => ago(*at, now),
         Part::Link { page, text, .. } => html! { a href=(page) { (text) } },
+        Part::AtSecond(at) => second(*at),
         Part::At(at) => html! {
             time data-clock="" datetime=(at.to_rfc3339_opts(SecondsFormat::Millis, true)) {
                 (at.format(if at.date_naive() == now.date_naive() { "%H:%M UTC" } else { "%Y-%m-%d %H:%M UTC" }))
             }
         },
+    }
+}
+
+/// A time that is near, with its seconds.
+pub(super) fn second(at: DateTime<Utc>) -> Markup {
+    html! {
+        time data-second="" datetime=(at.to_rfc3339_opts(SecondsFormat::Millis, true)) { (at.format("%H:%M:%S UTC")) }
     }
 }
 

@@ -1,13 +1,14 @@
 //! `/destinations`: the state of each instance, why it is paused, and pausing and resuming it manually.
 
 use super::Ui;
-use super::assessment::waiting_words;
+use super::assessment::{second, waiting_words};
 use super::auth::Visitor;
 use super::elements::{ago, count, done, empty, humanize, humanize_age, status, time};
 use super::error_page::ErrorPage;
 use super::forms::{note_field, note_of};
 use super::layout::{self, Tab};
 use super::query::{Form, Path, Query};
+use crate::domain::backing_off::BackingOff;
 use crate::health::{DestinationBacklog, Snapshot};
 use crate::store::{DestinationRow, Limiter, PausedInstance};
 use axum::extract::State;
@@ -38,6 +39,8 @@ pub(super) struct PauseForm {
 pub(super) struct Card {
     name: String,
     pause: Option<PausedInstance>,
+    /// Until when processes leave it alone after repeated failures.
+    backing_off: Option<BackingOff>,
     /// When the next probe checks whether it works again.
     probe_at: Option<DateTime<Utc>>,
     /// What is pending; `None` if it is unknown.
@@ -121,6 +124,7 @@ pub(super) async fn read_cards(ui: &Ui, snapshot: &Snapshot) -> Result<Vec<Card>
         Card {
             rate: Rate::of(ui, &row.name, &limiters),
             backlog: known.and_then(|known| known.backlog),
+            backing_off: known.and_then(|known| known.backing_off.clone()),
             pause: row.pause,
             probe_at: row.probe_at,
             name: row.name,
@@ -141,7 +145,11 @@ pub(super) fn cards(visitor: &Visitor, cards: &[Card], now: DateTime<Utc>) -> Ma
 }
 
 fn card(visitor: &Visitor, shown: &Card, now: DateTime<Utc>) -> Markup {
-    let word = if shown.pause.is_some() { "paused" } else { "working" };
+    let word = match (&shown.pause, &shown.backing_off) {
+        (Some(_), _) => "paused",
+        (None, Some(rest)) if rest.is_everywhere() => "backing off",
+        (None, _) => "working",
+    };
     html! {
         article.card.destination aria-labelledby=(format!("destination-{}", shown.name)) {
             div.head {
@@ -153,6 +161,7 @@ fn card(visitor: &Visitor, shown: &Card, now: DateTime<Utc>) -> Markup {
             }
             (rate(&shown.rate, now))
             @if let Some(paused) = &shown.pause { (reason(paused, shown.probe_at, now)) }
+            @else if let Some(rest) = &shown.backing_off { (resting(rest, now)) }
             @if visitor.may_write() { (buttons(visitor, shown)) }
         }
     }
@@ -162,7 +171,10 @@ fn reason(paused: &PausedInstance, probe_at: Option<DateTime<Utc>>, now: DateTim
     html! {
         div.reason {
             @if paused.pause.is_manual() {
-                p { strong { "Paused manually: " } (paused.pause.reason) }
+                p {
+                    strong { "Paused by " bdi { (paused.pause.by.as_deref().unwrap_or("an operator")) } ": " }
+                    bdi { (paused.pause.reason) }
+                }
                 p.soft { "Since " (time(paused.since)) ", " (ago(paused.since, now)) ". Deliveries continue when an operator resumes it." }
             } @else {
                 p { strong { (paused.pause.remedy) } }
@@ -173,6 +185,20 @@ fn reason(paused: &PausedInstance, probe_at: Option<DateTime<Utc>>, now: DateTim
                     "."
                 }
             }
+        }
+    }
+}
+
+fn resting(rest: &BackingOff, now: DateTime<Utc>) -> Markup {
+    html! {
+        div.reason {
+            p {
+                strong {
+                    @if rest.until > now { "Backing off until " (second(rest.until)) } @else { "Tried again now" }
+                    " " (rest.cause())
+                }
+            }
+            p.soft { "It is tried again by itself, with new events first." }
         }
     }
 }
@@ -229,12 +255,19 @@ fn rate(rate: &Rate, now: DateTime<Utc>) -> Markup {
 }
 
 fn pending(backlog: &DestinationBacklog, is_paused: bool) -> Markup {
-    let DestinationBacklog { pending, is_more, oldest, clears_in } = *backlog;
+    let DestinationBacklog { pending, is_more, later, next_at, oldest, .. } = *backlog;
     let oldest = oldest.and_then(|oldest| TimeDelta::from_std(oldest.waited).ok());
     html! {
         div { dt { "Pending" } dd { (waiting_words(pending, is_more)) } }
         div { dt { "Oldest" } dd { (or_dash(oldest)) } }
-        div { dt { "Clears in" @if is_paused && clears_in.is_some() { ", once resumed" } } dd { (or_dash(clears_in)) } }
+        @if later > 0 {
+            @if let Some(next) = next_at {
+                div { dt { (count(i64::try_from(later).unwrap_or(i64::MAX))) " waiting for retry, next at" } dd { (second(next)) } }
+            }
+        }
+        @if let Some(clears_in) = backlog.clears_in_words() {
+            div { dt { "Clears in" @if is_paused { ", once resumed" } } dd { (clears_in) } }
+        }
     }
 }
 

@@ -164,8 +164,9 @@ pub(super) fn pager(newest: Option<&str>, older: Option<&str>) -> Markup {
 fn tone(word: &str) -> &'static str {
     match word {
         "success" | "delivered" | "ok" | "working" => "good",
-        "failed" | "permanent" | "gone" | "silent" => "bad",
-        "pending" | "transient" | "throttled" | "ambiguous" | "in_doubt" | "blocked" | "paused"
+        // A paused destination makes the headline red.
+        "failed" | "permanent" | "gone" | "silent" | "paused" => "bad",
+        "pending" | "transient" | "throttled" | "ambiguous" | "in_doubt" | "blocked" | "backing off"
         | "worker_lost" => "waits",
         "running" => "runs",
         _ => "still",

@@ -15,7 +15,8 @@ use super::{Ui, origin};
 use crate::domain::destination_summary::{Noun, noun};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
-use crate::domain::story;
+use crate::domain::story::{self, What};
+use crate::domain::waiting::Waiting;
 use crate::store::{CancelResult, EventRow, ExecutionRow, RetryResult};
 use axum::extract::State;
 use axum::response::{Html, Redirect};
@@ -48,6 +49,13 @@ pub(super) async fn show(
     for chapter in &mut chapters {
         chapter.executions.retain(|execution| execution.id == ExecutionId(id));
     }
+    let mut lines = story::lines(&chapters, &ui.destinations, now);
+    // The head of the page says what to do.
+    for line in &mut lines {
+        if let What::Pending { waiting: Some(Waiting::Paused { remedy, .. }) } = &mut line.what {
+            *remedy = None;
+        }
+    }
     let title = format!("Execution {id}");
     let body = html! {
         (done(query.done.as_deref()))
@@ -69,7 +77,7 @@ pub(super) async fn show(
         }
         section aria-labelledby="timeline-title" data-part="timeline" {
             h2 id="timeline-title" { "What happened" }
-            (timeline(&story::lines(&chapters, &ui.destinations, now), &Names::default()))
+            (timeline(&lines, &Names::default()))
         }
         (payload::section(event.id, &kept))
     };
@@ -131,7 +139,7 @@ pub(super) fn rows(executions: &[ExecutionRow], instances: &[String]) -> Markup 
                         td { (status(&execution.status)) }
                         td { a href=(format!("/executions/{}", execution.id)) { (execution.event_type) } }
                         td { (execution.destination) }
-                        td.number { (execution.attempts) }
+                        td.number { (execution.attempt_count()) }
                         td.number { @match execution.duration_ms { Some(duration) => (took(duration)), None => (none()) } }
                         td.why { @match why(execution, instances) { Some(why) => (why), None => (none()) } }
                     }
@@ -157,7 +165,7 @@ fn facts(ui: &Ui, execution: &ExecutionRow, event: &EventRow) -> Markup {
                     }
                 }
             }
-            div { dt { "Failed attempts" } dd { (execution.attempts) } }
+            div { dt { "Attempts" } dd { (execution.attempt_count()) } }
             div { dt { "Last answer" } dd { @match execution.response_code { Some(code) => (code), None => (none()) } } }
             div {
                 dt { "Next attempt" }

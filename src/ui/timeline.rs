@@ -38,6 +38,10 @@ pub(super) fn waits(waiting: &Waiting) -> Markup {
         Waiting::Until { next_try, reason } => html! {
             "Waits for its next attempt at " (time(*next_try)) @if let Some(reason) = reason { ": " bdi { (reason) } }
         },
+        Waiting::BackingOff { until, cause, reason } => html! {
+            "Its destination is backing off until " (time(*until)) " " (cause)
+            @if let Some(reason) = reason { ": " bdi { (reason) } }
+        },
         Waiting::Behind(first) => html! {
             "Waits for " a href=(format!("/executions/{first}")) { "execution " (first) } " of the same object, which comes first"
         },

@@ -6,10 +6,13 @@
 //! | open | none | half-open, after a rest |
 //! | half-open | one execution at a time, the trial | closed if the trial succeeds; open, for twice as long, if it fails |
 //!
+//! A trial may be a retry of what fails again and again. If one fails, new work is still tried: it need not wait
+//! for what is wrong with an old execution. A trial of new work that fails makes both wait.
+//!
 //! Only temporary failures count. If a destination asks for fewer calls, the breaker is open until the time
 //! that it names, and closed afterwards. Pauses apply to all replicas and are kept in the store.
 
-use crate::domain::delivery::Outcome;
+use crate::domain::delivery::{Failure, Outcome};
 use std::time::{Duration, Instant};
 
 /// Failures in a row after which the breaker opens.
@@ -28,6 +31,8 @@ pub(super) enum Allowance {
     All,
     /// The breaker is half-open: the trial.
     One,
+    /// The breaker is open because retries failed: a trial of new work.
+    OneFresh,
     /// The breaker is open, or half-open with its trial under way.
     None,
 }
@@ -40,14 +45,32 @@ pub(super) struct CircuitBreaker {
     /// Rests in a row; more than none means half-open once the last one is over.
     rests: u32,
     open_until: Option<Instant>,
+    /// Until when new work is not tried either.
+    fresh_until: Option<Instant>,
     trial_runs: bool,
+    /// Since when it is not closed, and why it opened last.
+    opened: Option<(Instant, String)>,
+}
+
+/// Why and for how long nothing is delivered, as others may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// The time until the next trial.
+    pub(super) left: Duration,
+    /// The time since it opened.
+    pub(super) lasts: Duration,
+    /// What it rests after, such as `repeated 502`.
+    pub(super) after: String,
 }
 
 impl CircuitBreaker {
     /// How much may be claimed now. The trial counts as taken once it is [begun](Self::begin_trial).
     pub(super) fn allowance(&self, now: Instant) -> Allowance {
-        if self.is_open(now) || self.trial_runs {
+        if self.trial_runs {
             Allowance::None
+        } else if self.is_open(now) {
+            let waits = self.rests == 0 || self.fresh_until.is_some_and(|until| now < until);
+            if waits { Allowance::None } else { Allowance::OneFresh }
         } else if self.rests > 0 {
             Allowance::One
         } else {
@@ -65,32 +88,65 @@ impl CircuitBreaker {
         self.trial_runs = false;
     }
 
+    /// The rest, if there is one.
+    pub(super) fn rest(&self, now: Instant) -> Option<Rest> {
+        let (since, after) = self.opened.as_ref()?;
+        (self.rests > 0 || self.is_open(now)).then(|| Rest {
+            left: self.open_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now)),
+            lasts: now.saturating_duration_since(*since),
+            after: after.clone(),
+        })
+    }
+
     /// Takes the outcome of an attempt into account.
-    pub(super) fn record(&mut self, outcome: &Outcome, now: Instant) {
+    pub(super) fn record(&mut self, outcome: &Outcome, is_retry: bool, now: Instant) {
         match outcome {
-            Outcome::Transient { .. } | Outcome::Ambiguous { .. } => self.record_failure(now),
-            Outcome::Throttled { wait, .. } => self.open(now + wait.unwrap_or(REST)),
+            Outcome::Transient { failure, .. } | Outcome::Ambiguous { failure, .. } => {
+                self.record_failure(failure, is_retry, now);
+            }
+            Outcome::Throttled { wait, .. } => {
+                self.begin_rest("a request to slow down".to_owned(), now);
+                self.open(now + wait.unwrap_or(REST));
+                self.fresh_until = self.open_until;
+            }
             // The destination was not asked to write, or the store pauses it on all replicas.
             Outcome::InDoubt { .. } | Outcome::NeedsOperator(_) | Outcome::Blocked { .. } => {}
             Outcome::Delivered { .. }
             | Outcome::Skipped { .. }
             | Outcome::Permanent(_)
-            | Outcome::Gone(_) => (self.failures, self.rests) = (0, 0),
+            | Outcome::Gone(_) => {
+                (self.failures, self.rests) = (0, 0);
+                // A retry may have opened it, and new work has shown that the destination works.
+                if self.fresh_until.is_none_or(|until| until <= now) {
+                    self.open_until = None;
+                }
+            }
         }
     }
 
-    fn record_failure(&mut self, now: Instant) {
-        if self.is_open(now) {
+    fn record_failure(&mut self, failure: &Failure, is_retry: bool, now: Instant) {
+        if self.is_open(now) && !self.trial_runs {
             // This attempt began before the breaker opened and shows nothing new.
             return;
         }
         self.failures += 1;
         if self.rests > 0 || self.failures >= FAILURES_MAX {
             let rest = REST.saturating_mul(1 << self.rests.min(16)).min(REST_MAX);
+            let is_trial_of_old = is_retry && self.rests > 0;
+            let what = failure.code.map_or_else(|| failure.class.clone(), |code| code.to_string());
+            self.begin_rest(format!("repeated {what}"), now);
             self.rests += 1;
             self.failures = 0;
             self.open(now + rest);
+            self.fresh_until = if is_trial_of_old { Some(now + REST) } else { self.open_until };
         }
+    }
+
+    /// Notes why it opens, and since when it is not closed.
+    fn begin_rest(&mut self, after: String, now: Instant) {
+        let is_closed = self.rests == 0 && !self.is_open(now);
+        let since = self.opened.as_ref().filter(|_| !is_closed).map_or(now, |(since, _)| *since);
+        self.opened = Some((since, after));
     }
 
     fn is_open(&self, now: Instant) -> bool {
@@ -105,7 +161,6 @@ impl CircuitBreaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::delivery::Failure;
 
     fn failed() -> Outcome {
         Outcome::Transient { failure: Failure::local("x", "x"), wait: None }
@@ -117,7 +172,7 @@ mod tests {
 
     fn record_failures(breaker: &mut CircuitBreaker, count: u32, now: Instant) {
         for _ in 0..count {
-            breaker.record(&failed(), now);
+            breaker.record(&failed(), false, now);
         }
     }
 
@@ -125,10 +180,10 @@ mod tests {
     fn only_many_failures_in_a_row_open_it() {
         let (mut breaker, now) = (CircuitBreaker::default(), Instant::now());
         record_failures(&mut breaker, FAILURES_MAX - 1, now);
-        breaker.record(&succeeded(), now);
+        breaker.record(&succeeded(), false, now);
         record_failures(&mut breaker, FAILURES_MAX - 1, now);
         assert_eq!(breaker.allowance(now), Allowance::All);
-        breaker.record(&failed(), now);
+        breaker.record(&failed(), false, now);
         assert_eq!(breaker.allowance(now), Allowance::None);
         assert_eq!(breaker.allowance(now + REST), Allowance::One);
     }
@@ -145,12 +200,12 @@ mod tests {
             assert_eq!(breaker.allowance(now), Allowance::One);
             breaker.begin_trial();
             assert_eq!(breaker.allowance(now), Allowance::None);
-            breaker.record(&failed(), now);
+            breaker.record(&failed(), false, now);
             breaker.end_trial();
         }
         now += REST_MAX;
         breaker.begin_trial();
-        breaker.record(&succeeded(), now);
+        breaker.record(&succeeded(), false, now);
         breaker.end_trial();
         assert_eq!(breaker.allowance(now), Allowance::All);
     }
@@ -162,7 +217,7 @@ mod tests {
         let later = now + REST;
         breaker.begin_trial();
         let waits = Outcome::InDoubt { failure: Failure::local("x", "x"), wait: Duration::ZERO };
-        breaker.record(&waits, later);
+        breaker.record(&waits, false, later);
         assert_eq!(breaker.allowance(later), Allowance::None);
         breaker.end_trial();
         assert_eq!(breaker.allowance(later), Allowance::One);
@@ -179,8 +234,61 @@ mod tests {
     fn a_request_to_wait_opens_it_until_then_and_needs_no_trial() {
         let (mut breaker, now) = (CircuitBreaker::default(), Instant::now());
         let wait = Duration::from_secs(30);
-        breaker.record(&Outcome::Throttled { failure: Failure::local("x", "x"), wait: Some(wait) }, now);
+        breaker.record(
+            &Outcome::Throttled { failure: Failure::local("x", "x"), wait: Some(wait) },
+            false,
+            now,
+        );
         assert_eq!(breaker.allowance(now), Allowance::None);
         assert_eq!(breaker.allowance(now + wait), Allowance::All);
+    }
+
+    #[test]
+    fn a_failed_trial_of_a_retry_does_not_keep_new_work_waiting() {
+        let (mut breaker, now) = (CircuitBreaker::default(), Instant::now());
+        record_failures(&mut breaker, FAILURES_MAX, now);
+        let mut now = now + REST;
+        for _ in 0..6 {
+            assert_eq!(breaker.allowance(now), Allowance::One);
+            breaker.begin_trial();
+            breaker.record(&failed(), true, now);
+            breaker.end_trial();
+            assert_eq!(breaker.allowance(now), Allowance::None, "not at once");
+            now = breaker.open_until.expect("open");
+        }
+        breaker.begin_trial();
+        breaker.record(&failed(), true, now);
+        breaker.end_trial();
+        now += REST;
+        assert_eq!(breaker.allowance(now), Allowance::OneFresh);
+        breaker.begin_trial();
+        breaker.record(&failed(), false, now);
+        breaker.end_trial();
+        assert_eq!(breaker.allowance(now + REST), Allowance::None, "new work failed too");
+        now = breaker.open_until.expect("open");
+        breaker.begin_trial();
+        breaker.record(&failed(), true, now);
+        breaker.end_trial();
+        now += REST;
+        breaker.begin_trial();
+        breaker.record(&succeeded(), false, now);
+        breaker.end_trial();
+        assert_eq!(breaker.allowance(now), Allowance::All, "new work shows that it works");
+    }
+
+    #[test]
+    fn a_rest_says_how_long_it_lasts_and_what_it_comes_after() {
+        let (mut breaker, now) = (CircuitBreaker::default(), Instant::now());
+        assert_eq!(breaker.rest(now), None);
+        let failed = Failure { code: Some(502), ..Failure::local("bad_gateway", "x") };
+        for _ in 0..FAILURES_MAX {
+            breaker.record(&Outcome::Transient { failure: failed.clone(), wait: None }, false, now);
+        }
+        let rest = breaker.rest(now).expect("open");
+        assert_eq!((rest.left, rest.lasts, rest.after.as_str()), (REST, Duration::ZERO, "repeated 502"));
+        let half_open = breaker.rest(now + 2 * REST).expect("half-open");
+        assert_eq!((half_open.left, half_open.lasts), (Duration::ZERO, 2 * REST));
+        breaker.record(&succeeded(), false, now + 2 * REST);
+        assert_eq!(breaker.rest(now + 2 * REST), None);
     }
 }

@@ -25,6 +25,9 @@ use std::time::Duration;
 /// Attempts after the last one that may write. They only search for what was written.
 const SEARCHES_MAX: u32 = 3;
 
+/// The word for an attempt that only the operator can help.
+pub(super) const NEEDS_OPERATOR: &str = "needs_operator";
+
 /// The shortest wait if a destination asks for fewer calls.
 const THROTTLED_WAIT_MIN: Duration = Duration::from_millis(250);
 
@@ -216,7 +219,7 @@ const fn word(outcome: &Outcome) -> &'static str {
         Outcome::Throttled { .. } => "throttled",
         Outcome::Ambiguous { .. } => "ambiguous",
         Outcome::InDoubt { .. } => "in_doubt",
-        Outcome::NeedsOperator(_) => "needs_operator",
+        Outcome::NeedsOperator(_) => NEEDS_OPERATOR,
         Outcome::Blocked { .. } => "blocked",
     }
 }

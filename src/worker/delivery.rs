@@ -5,7 +5,7 @@
 
 use super::backoff::wait_before;
 use super::completer::Completed;
-use super::completion::{conclude, delivered_in_lane, interrupted, refused_in_lane};
+use super::completion::{NEEDS_OPERATOR, conclude, delivered_in_lane, interrupted, refused_in_lane};
 use super::delivery_context::WorkerDeliveryContext;
 use super::destination_map::DestinationMap;
 use super::destination_pause::DestinationPause;
@@ -335,6 +335,10 @@ fn log_execution(completion: &CompletedExecution, duration: Duration) {
     match &completion.conclusion {
         Conclusion::Success(_) => info!(duration_ms, code, request_id, "delivered"),
         Conclusion::Skipped => info!(duration_ms, outcome, "skipped"),
+        // It waits until an operator has fixed the cause, and not for a time.
+        Conclusion::Postponed { .. } if outcome == NEEDS_OPERATOR => {
+            warn!(duration_ms, outcome, class, code, request_id, "not delivered; it waits for an operator");
+        }
         Conclusion::Postponed { wait, .. } => {
             let wait_s = wait.as_secs();
             warn!(duration_ms, outcome, class, code, request_id, wait_s, "not delivered; trying again");

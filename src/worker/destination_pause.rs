@@ -49,6 +49,7 @@ impl DestinationPause {
             reason: failure.message.clone(),
             remedy: failure.remedy.clone().unwrap_or_else(|| REMEDY_UNKNOWN.to_owned()),
             execution,
+            by: None,
         };
         match self.store.destinations.pause(instance, &pause, self.probe_every).await {
             Ok(true) => error!(instance, class = pause.class, remedy = pause.remedy, "destination paused"),

@@ -4,16 +4,19 @@
 //! been silent for [`WORKER_DEAD_AFTER`], any other process frees them. After each beat a process frees the
 //! leases of dead processes, and its own leases that it does not know of because a claim's answer was lost.
 
+use super::circuit_breaker::Rest;
+use super::instances::InstanceStates;
 use super::lease_registry::LeaseRegistry;
 use crate::store::{
-    Activity, Notifier, Queue, RescueScope, Rescued, StoreError, WORKER_DEAD_AFTER, WorkerId,
+    Activity, Notifier, Queue, RescueScope, Rescued, Resting, StoreError, WORKER_DEAD_AFTER, WorkerId,
 };
 use crate::telemetry::{Ended, Metrics, Supervisor};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// The time between two beats, and between two searches for leases to rescue.
 const BEAT: Duration = Duration::from_secs(3);
@@ -50,6 +53,7 @@ impl Heartbeat {
         queue: Queue,
         notifier: Notifier,
         leases: LeaseRegistry,
+        instances: Arc<InstanceStates>,
         metrics: Metrics,
         progress: watch::Receiver<u64>,
         supervisor: &Supervisor,
@@ -60,6 +64,7 @@ impl Heartbeat {
             queue: queue.clone(),
             notifier,
             leases,
+            instances,
             metrics: metrics.clone(),
             progress,
             worker: sender,
@@ -98,23 +103,39 @@ impl Heartbeat {
     }
 }
 
+/// An open circuit breaker, as the heartbeat reports it to other processes.
+fn resting((destination, rest): (String, Rest)) -> Resting {
+    let Rest { left, lasts, after } = rest;
+    Resting::new(destination, left, lasts, after)
+}
+
 /// Counts rescued executions, each with the attempt that the death of its worker ended, and those that
 /// failed with it.
 fn count(metrics: &Metrics, freed: &[Rescued]) {
     for execution in freed {
         metrics.crashed(&execution.destination);
         if execution.is_given_up {
+            error!(
+                execution_id = execution.id.0,
+                destination = execution.destination,
+                class = WORKER_LOST,
+                "execution failed"
+            );
             metrics.ended(&execution.destination, Ended::Failed, 1);
         }
     }
     metrics.rescued(freed.len());
 }
 
+/// The class of an execution that failed because its workers died.
+const WORKER_LOST: &str = "worker_lost";
+
 /// The task behind the [`Heartbeat`].
 struct Beat {
     queue: Queue,
     notifier: Notifier,
     leases: LeaseRegistry,
+    instances: Arc<InstanceStates>,
     metrics: Metrics,
     /// Counts the recorded completions.
     progress: watch::Receiver<u64>,
@@ -163,8 +184,9 @@ impl Beat {
         let began = Instant::now();
         let known = *self.worker.borrow();
         let activity = Activity { running: self.leases.fences().len(), ended: *self.progress.borrow() };
+        let resting: Vec<_> = self.instances.resting(Instant::now()).into_iter().map(resting).collect();
         let myself = match known {
-            Some(worker) if self.queue.beat(worker, activity).await? => worker,
+            Some(worker) if self.queue.beat(worker, activity, &resting).await? => worker,
             _ => {
                 if known.is_some() {
                     warn!("this worker was declared dead; its leases are lost and it registers again");

@@ -2,7 +2,7 @@
 //! canary, how many of its executions run and how many may. Shared by the pool and its deliveries; no I/O and no
 //! clock.
 
-use super::circuit_breaker::{Allowance, CircuitBreaker};
+use super::circuit_breaker::{Allowance, CircuitBreaker, Rest};
 use super::concurrency::{ConcurrencyLimit, Ending, Sample};
 use super::slot_quota::{FreeSlots, SlotQuota};
 use crate::config::Concurrency;
@@ -44,6 +44,8 @@ pub(super) struct Began {
     pub(super) at: Instant,
     /// Whether its claim found as many executions of the instance as the limit left room for.
     pub(super) was_saturated: bool,
+    /// Whether it repeats an attempt.
+    pub(super) is_retry: bool,
 }
 
 /// Whether a paused instance is tried with a single execution, as only a delivery can prove that it works.
@@ -62,8 +64,16 @@ enum Canary {
 pub(super) struct ClaimableInstances {
     /// As many as there are slots for.
     pub(super) closed: Arc<[String]>,
-    /// A single one each, the trial.
-    pub(super) half_open: Vec<String>,
+    /// A single one each.
+    pub(super) half_open: Vec<Trial>,
+}
+
+/// The execution to claim for an instance whose circuit breaker is not closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trial {
+    pub(super) instance: String,
+    /// Whether only new work may be tried.
+    pub(super) is_fresh_only: bool,
 }
 
 impl InstanceStates {
@@ -101,11 +111,24 @@ impl InstanceStates {
         if allowances.iter().all(|allowance| *allowance == Some(Allowance::All)) {
             return ClaimableInstances { closed: self.names.clone(), half_open: Vec::new() };
         }
-        let of = |wanted: Allowance| {
-            let each = self.names.iter().zip(&allowances);
-            each.filter(move |(_, allowance)| **allowance == Some(wanted)).map(|(name, _)| name.clone())
-        };
-        ClaimableInstances { closed: of(Allowance::All).collect(), half_open: of(Allowance::One).collect() }
+        let mut claimable = ClaimableInstances::default();
+        let mut closed = Vec::new();
+        for (name, allowance) in self.names.iter().zip(allowances) {
+            let trial = |is_fresh_only| Trial { instance: name.clone(), is_fresh_only };
+            match allowance {
+                Some(Allowance::All) => closed.push(name.clone()),
+                Some(Allowance::One) => claimable.half_open.push(trial(false)),
+                Some(Allowance::OneFresh) => claimable.half_open.push(trial(true)),
+                Some(Allowance::None) | None => {}
+            }
+        }
+        ClaimableInstances { closed: closed.into(), ..claimable }
+    }
+
+    /// The instances whose circuit breaker is not closed.
+    pub(super) fn resting(&self, now: Instant) -> Vec<(String, Rest)> {
+        let rest = |name: &String| self.with(name, |state| state.breaker.rest(now)).flatten();
+        self.names.iter().filter_map(|name| Some((name.clone(), rest(name)?))).collect()
     }
 
     /// How many of `free` slots each of these instances may fill now, in their order.
@@ -147,7 +170,7 @@ impl InstanceStates {
     /// limit after it.
     pub(super) fn record(&self, name: &str, outcome: &Outcome, began: Began, now: Instant) -> Option<usize> {
         self.with(name, |state| {
-            state.breaker.record(outcome, now);
+            state.breaker.record(outcome, began.is_retry, now);
             let took = now.saturating_duration_since(began.leased);
             if state.slowest(now) <= took {
                 state.slowest = Some((took, now));

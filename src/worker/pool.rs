@@ -9,7 +9,7 @@ use super::delivery::{Deliverer, StateMemory};
 use super::destination_map::DestinationMap;
 use super::destination_pause::DestinationPause;
 use super::heartbeat::Heartbeat;
-use super::instances::{Began, CanaryGuard, InstanceStates, TrialGuard};
+use super::instances::{Began, CanaryGuard, InstanceStates, Trial, TrialGuard};
 use super::lease_registry::LeaseRegistry;
 use super::rate_limit_backoff::RateLimitBackoff;
 use super::schedule::{Batch, Claim, Rest, Schedule, Taken};
@@ -92,6 +92,7 @@ pub async fn run(
             queue.clone(),
             notifier.clone(),
             leases.clone(),
+            instances.clone(),
             metrics.clone(),
             progress.subscribe(),
             &supervisor,
@@ -218,7 +219,7 @@ impl Pool {
             match claim {
                 Claim::Canary(instance) => self.claim_canary(worker, &instance, &mut slots).await?,
                 Claim::Batch(batch) => is_cut = self.claim_batch(worker, &batch, &mut slots).await?,
-                Claim::Trial(instance) => self.claim_trial(worker, instance, &mut slots).await?,
+                Claim::Trial(trial) => self.claim_trial(worker, trial, &mut slots).await?,
             }
             if is_cut {
                 break;
@@ -267,14 +268,17 @@ impl Pool {
         Ok(())
     }
 
-    /// Claims the trial of an instance whose circuit breaker is half-open.
+    /// Claims the trial of an instance whose circuit breaker is not closed: new work before retries, since a
+    /// retry may fail because of itself.
     async fn claim_trial(
         &self,
         worker: WorkerId,
-        instance: String,
+        trial: Trial,
         slots: &mut Vec<OwnedSemaphorePermit>,
     ) -> Result<(), StoreError> {
-        let asks = first_of(std::slice::from_ref(&instance), &ALL_CLASSES);
+        let Trial { instance, is_fresh_only } = trial;
+        let classes: &[WorkClass] = if is_fresh_only { &[WorkClass::Fresh] } else { &ALL_CLASSES };
+        let asks = first_of(std::slice::from_ref(&instance), classes);
         // Registered before the claim, since the trial may end before the claim returns.
         let mut trial = Some(self.instances.begin_trial(instance));
         let leased = Instant::now();
@@ -389,6 +393,7 @@ impl Pool {
         let completions = self.completer.completions();
         let interrupt = self.interrupt.clone();
         let lease = self.leases.register(claimed.fence);
+        let began = Began { is_retry: claimed.class == WorkClass::Retry, ..began };
         let stats = CompletionStats::of(&claimed, began.leased);
         let running = self.instances.begin(claimed.destination.clone());
         let freed = self.freed.clone();
@@ -439,7 +444,7 @@ fn body_bytes(claimed: &Claimed) -> usize {
 
 /// An attempt that begins now. Its claim was sent at `leased`.
 fn began(leased: Instant, was_saturated: bool) -> Began {
-    Began { leased, at: Instant::now(), was_saturated }
+    Began { leased, at: Instant::now(), was_saturated, is_retry: false }
 }
 
 /// Keeps processes that started together from claiming together.

@@ -30,7 +30,7 @@
 
 mod cursor;
 
-use super::instances::{ClaimableInstances, InstanceStates};
+use super::instances::{ClaimableInstances, InstanceStates, Trial};
 use crate::store::{Ask, Position, WorkClass};
 use cursor::{Cursor, Found, Scan};
 use std::collections::BTreeMap;
@@ -61,8 +61,8 @@ pub(super) enum Claim {
     Canary(String),
     /// Executions of one or several instances.
     Batch(Batch),
-    /// One execution of this instance, whose circuit breaker is half-open.
-    Trial(String),
+    /// One execution of this instance, whose circuit breaker is not closed.
+    Trial(Trial),
 }
 
 /// A claim for one or several instances.
@@ -151,7 +151,7 @@ struct Round {
     /// The instances whose retries and bulk work are to be claimed.
     others: vec::IntoIter<String>,
     /// The instances whose circuit breaker is half-open.
-    half_open: vec::IntoIter<String>,
+    half_open: vec::IntoIter<Trial>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -3,7 +3,7 @@
 
 use crate::harness::rows::Paused;
 use crate::harness::{Database, NOW, Service, rows, within};
-use notion_sandbox::{DATABASE_ID, Fault, FaultRule, TOKEN, Template};
+use notion_sandbox::{DATABASE_ID, Fault, FaultRule, Route, TOKEN, Template};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,4 +100,68 @@ async fn an_instance_that_hangs_leaves_the_others_their_slots() {
         service.until(&event, |executions| status_of(executions, &event) == "success").await;
     }
     assert_eq!(service.database.count(&running).await, 3);
+}
+
+#[tokio::test]
+async fn everyone_sees_that_a_destination_is_left_alone_and_why() {
+    let service = Service::builder().retry_base(Duration::from_hours(1)).start().await;
+    service.sandbox.fault(FaultRule::always(Fault::Error { status: 502 })).unwrap();
+    for number in 0..6 {
+        service.post_event(&json!({"id": format!("evt_{number}"), "type": "invoice.paid"}).to_string()).await;
+    }
+    let view = within("it is reported", async {
+        loop {
+            let view = service.get("/api/v1/destinations").await.json()["data"][0].clone();
+            if view["state"] == "backing_off" {
+                return view;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let rest = &view["backing_off"];
+    assert_eq!(
+        (&rest["after"], &rest["processes"], &rest["workers"]),
+        (&json!("repeated 502"), &json!(1), &json!(1))
+    );
+    service.post_event(&json!({"id": "evt_new", "type": "invoice.paid"}).to_string()).await;
+    service
+        .until("the new one says so", |executions| {
+            executions.iter().any(|one| {
+                let reason = one["reason"].as_str().unwrap_or_default();
+                reason.contains("backing off until") && reason.contains("after repeated 502")
+            })
+        })
+        .await;
+    service.sandbox.clear_faults();
+}
+
+#[tokio::test]
+async fn a_healthy_event_does_not_wait_for_the_retries_of_failing_ones() {
+    let service = Service::builder()
+        .set("RETRY_ATTEMPTS_MAX", "50")
+        .retry_base(Duration::from_millis(200))
+        .start()
+        .await;
+    service
+        .sandbox
+        .fault(
+            FaultRule::always(Fault::Error { status: 502 }).on(Route::Create).containing("charge.refunded"),
+        )
+        .unwrap();
+    for number in 0..6 {
+        service
+            .post_event(&json!({"id": format!("evt_{number}"), "type": "charge.refunded"}).to_string())
+            .await;
+    }
+    let attempts =
+        |executions: &[Value]| executions.iter().filter_map(|one| one["attempt_count"].as_i64()).sum::<i64>();
+    // Trials of the failing ones have failed several times: the next one is some seconds away.
+    let before = attempts(&service.until("trials have failed", |executions| attempts(executions) >= 9).await);
+    service.post_event(&json!({"id": "evt_healthy", "type": "invoice.paid"}).to_string()).await;
+    let executions = service
+        .until("the healthy one is delivered", |executions| status_of(executions, "evt_healthy") == "success")
+        .await;
+    let failing: Vec<_> = executions.iter().filter(|one| one["event_id"] != "evt_healthy").cloned().collect();
+    assert!(attempts(&failing) <= before + 2, "{executions:?}");
 }

@@ -826,7 +826,7 @@ async fn a_worker_that_lost_its_lease_changes_nothing() {
     assert!(store.queue.complete(&[completed(&stale)]).await.unwrap().is_empty());
     let untouched = rows::executions().in_status("running").not_showing("stale");
     assert_eq!(service.database.count(untouched).await, 1);
-    assert!(!store.queue.beat(slow, Activity::default()).await.unwrap());
+    assert!(!store.queue.beat(slow, Activity::default(), &[]).await.unwrap());
     assert!(store.queue.claim(slow, wanted(&fresh)).await.unwrap().is_empty());
 
     let mut current = completed(&current);

@@ -4,6 +4,7 @@ use crate::harness::rows::{Ended, Paused};
 use crate::harness::{Database, NOW, Service, rows, text, within};
 use axum::body::Body;
 use axum::http::Request;
+use eventbridge::app::Role;
 use eventbridge::domain::visible::is_hidden;
 use eventbridge::sources::stripe;
 use notion_sandbox::{Fault, FaultRule, Route};
@@ -320,7 +321,21 @@ async fn pause_and_resume_stop_and_start_deliveries_and_are_audited() {
     post(&service, "evt_1").await;
     let listed = service.get("/api/v1/destinations").await.json();
     let pause = &listed["data"][0]["pause"];
-    assert_eq!((&pause["class"], &pause["reason"]), (&json!("manual"), &json!("moving house (cli:jane)")));
+    assert_eq!(
+        (&pause["class"], &pause["reason"], &pause["by"]),
+        (&json!("manual"), &json!("moving house"), &json!("cli:jane"))
+    );
+    let status = json_of(&eventbridge(&service, &["status"]).await);
+    let sentence = status["sentences"][0].as_str().unwrap();
+    assert!(
+        sentence.ends_with("Paused by cli:jane: moving house. Run eventbridge resume notion to continue."),
+        "{sentence}"
+    );
+    let story = json_of(&eventbridge(&service, &["why", "evt_1"]).await).to_string();
+    assert!(
+        story.contains("its destination is paused by cli:jane: moving house. What to do: run"),
+        "{story}"
+    );
     let going_on = eventbridge(&service, &["resume", "notion"]).await;
     assert_eq!(json_of(&going_on)["was_paused"], true, "{going_on:?}");
     service.until_finished(1).await;
@@ -344,6 +359,70 @@ async fn pause_and_resume_stop_and_start_deliveries_and_are_audited() {
         assert_eq!(refused.status.code(), Some(code), "{refused:?}");
         assert!(String::from_utf8_lossy(&refused.stderr).contains(message), "{message}: {refused:?}");
     }
+}
+
+#[tokio::test]
+async fn without_its_database_every_command_names_the_same_cause_and_remedy() {
+    let away = "postgres://eventbridge@127.0.0.1:1/eventbridge";
+    let (cause, remedy) = ("127.0.0.1, port 1", "start it, or correct DATABASE_URL");
+    for arguments in [
+        &["status", "--json"][..],
+        &["doctor", "--json"],
+        &["why", "evt_1"],
+        &["retry", "--failed"],
+        &["replay", "evt_1"],
+        &["cancel", "1"],
+        &["pause", "notion", "--note", "x"],
+        &["resume", "notion"],
+        &["acknowledge", "a", "--note", "x"],
+        &["prune", "--before", "2020-01-01", "--yes"],
+    ] {
+        let done = run(away, arguments).await;
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(said.contains(cause) && said.contains(remedy), "{arguments:?}: {said}");
+        assert!(!said.contains("pool timed out"), "{arguments:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn why_shows_every_retry_and_how_the_execution_ended_before_it() {
+    let service = Service::start().await;
+    let refusal = Fault::Invalid { message: "This is refused.".into() };
+    service.sandbox.fault(FaultRule::once(refusal).on(Route::Create).times(3)).unwrap();
+    post(&service, "evt_1").await;
+    for retry in [&["retry", "--failed"][..], &["retry", "1"], &["retry", "--failed"]] {
+        service.until_count(rows::executions().in_status("failed"), 1).await;
+        assert_eq!(eventbridge(&service, retry).await.status.code(), Some(0));
+    }
+    service.until_count(rows::executions().in_status("success"), 1).await;
+    let story = json_of(&eventbridge(&service, &["why", "evt_1"]).await);
+    let told: Vec<_> =
+        story[0]["timeline"].as_array().unwrap().iter().map(|one| one["what"].as_str().unwrap()).collect();
+    let count = |end: &str| told.iter().filter(|line| line.ends_with(end)).count();
+    assert_eq!(count("retried by cli:jane"), 3, "each, and of one execution alone: {told:#?}");
+    assert_eq!(count("execution 1 to notion: failed"), 3, "{told:#?}");
+}
+
+#[tokio::test]
+async fn why_says_when_the_turn_of_an_execution_comes() {
+    let service = Service::builder().role(Role::Web).set("NOTION_RATE_PER_MINUTE", "60").start().await;
+    for number in 0..121 {
+        post(&service, &format!("evt_{number}")).await;
+    }
+    let folder = TempDir::new().unwrap();
+    let url = service.database.url();
+    let mut why = command(folder.path(), url.expose_secret(), &["why", "evt_120"]);
+    for (name, text) in [
+        ("NOTION_API_KEY", "ntn_x"),
+        ("NOTION_DATABASE_ID", "eb000000-0000-4000-8000-000000000002"),
+        ("NOTION_RATE_PER_MINUTE", "60"),
+    ] {
+        why.env(name, text);
+    }
+    let story = within("the command ends", why.output()).await.unwrap();
+    let said = String::from_utf8_lossy(&story.stdout).into_owned();
+    assert!(said.contains("120 others go first: its turn comes in about 2 min"), "{said}");
 }
 
 #[tokio::test]

@@ -139,6 +139,7 @@ async fn ended_pauses_are_recorded() {
         reason: "the token is refused".to_owned(),
         remedy: "set a new NOTION_API_KEY".to_owned(),
         execution: None,
+        by: None,
     };
     let caller = Caller::at_command_line("jane");
     assert!(!store.destinations.resume("notion").await.unwrap());
@@ -148,7 +149,7 @@ async fn ended_pauses_are_recorded() {
     assert!(!store.destinations.resume("notion").await.unwrap(), "only an operator ends it");
     assert!(store.destinations.resume_manually("notion", &caller).await.unwrap());
     let pauses = service.database.past_pauses("notion").await;
-    assert_eq!(pauses, "unauthorized the token is refused, manual moving (cli:jane)");
+    assert_eq!(pauses, "unauthorized the token is refused, manual by cli:jane: moving");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Cases: a snapshot and thresholds go in; an assessment and the keys of its alerts come out.
 
 use super::*;
+use crate::domain::backing_off::BackingOff;
 use crate::domain::rejection::{Cause, Diagnosis};
 use crate::health::{AlertRules, OpenFailures, Pause};
 use crate::store::{BusyHour, RecentFailures};
@@ -22,14 +23,46 @@ fn minutes(minutes: u64) -> Duration {
 fn pending_for(oldest: Duration) -> Destination {
     with_backlog(DestinationBacklog {
         pending: 4,
-        is_more: false,
         oldest: Some(OldestPending { execution: 42, waited: oldest }),
         clears_in: Some(TimeDelta::seconds(104)),
+        ..DestinationBacklog::default()
     })
 }
 
 fn with_backlog(backlog: DestinationBacklog) -> Destination {
-    Destination { name: "notion".to_owned(), paused: None, backlog: Some(backlog) }
+    Destination { name: "notion".to_owned(), backlog: Some(backlog), ..Destination::default() }
+}
+
+/// One whose 3 pending executions all wait for their next attempt.
+fn retrying() -> Destination {
+    with_backlog(DestinationBacklog {
+        pending: 3,
+        later: 3,
+        next_at: Some(now() + TimeDelta::minutes(3)),
+        oldest: Some(OldestPending { execution: 42, waited: minutes(1) }),
+        ..DestinationBacklog::default()
+    })
+}
+
+/// One that has been left alone for this many seconds.
+fn backing_off_for(seconds: i64) -> Destination {
+    let rest = BackingOff {
+        since: now() - TimeDelta::seconds(seconds),
+        until: now() + TimeDelta::seconds(52),
+        after: "repeated 502".to_owned(),
+        processes: 1,
+        workers: 1,
+    };
+    let backlog = DestinationBacklog { pending: 1, ..DestinationBacklog::default() };
+    Destination { backing_off: Some(rest), ..with_backlog(backlog) }
+}
+
+fn paused_by_ann() -> Destination {
+    let mut destination = paused_for(60);
+    if let Some(pause) = &mut destination.paused {
+        pause.by = Some(("ann".to_owned(), "test.".to_owned()));
+    }
+    destination
 }
 
 fn idle() -> Destination {
@@ -42,6 +75,7 @@ fn paused_for(minutes: i64) -> Destination {
         since: ago(minutes),
         class: "columns".to_owned(),
         remedy: "set a new NOTION_API_KEY.".to_owned(),
+        by: None,
     };
     Destination { paused: Some(paused), ..pending_for(self::minutes(60)) }
 }
@@ -148,15 +182,19 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
         (Snapshot { has_worker: None, ..well() }, default(), ok, "All is well", &[]),
         (idle_without_worker, default(), critical, "No worker is running", &[]),
         // A backlog is a warning early, and critical when it raises an alert.
-        (behind(4), default(), ok, "All is well", &[]),
+        (behind(4), default(), ok, "Catching up, done in 1 min 44 s", &[]),
         (behind(5), default(), warning, "Notion is behind", &[]),
         (behind(14), default(), warning, "Notion is behind", &[]),
         (behind(15), default(), critical, "Notion is behind", &["backlog notion"]),
         (unread, default(), ok, "All is well", &[]),
         (behind(15), off(), critical, "Notion is behind", &[]),
-        (behind(15), hour(), ok, "All is well", &[]),
+        (behind(15), hour(), ok, "Catching up, done in 1 min 44 s", &[]),
         (behind(20), hour(), warning, "Notion is behind", &[]),
         (behind(60), hour(), critical, "Notion is behind", &["backlog notion"]),
+        (snapshot(vec![retrying()]), default(), ok, "All is well", &[]),
+        // A rest after repeated failures, once it lasts and while something is due.
+        (snapshot(vec![backing_off_for(9)]), default(), ok, "All is well", &[]),
+        (snapshot(vec![backing_off_for(10)]), default(), warning, "Notion is backing off", &[]),
         // A paused destination's backlog is no separate finding, unless pauses raise no alert.
         (paused(4), default(), critical, "Notion is paused", &[]),
         (paused(5), default(), critical, "Notion is paused", &["paused notion columns"]),
@@ -222,11 +260,27 @@ fn the_sentences_say_what_is_wrong_and_what_to_do() {
             rest,
             "The last event arrived 41 s ago, usually every 6 min.",
         ),
+        (snapshot(vec![retrying()]), rest, "3 waiting for retry, next at 08:03 UTC, the oldest for 1 min."),
+        (
+            snapshot(vec![pending_for(minutes(1)), retrying()]),
+            rest,
+            "7 pending, the oldest for 1 min; 3 of them wait for a retry, next at 08:03 UTC; the others clear in 1 min 44 s.",
+        ),
+        (
+            snapshot(vec![backing_off_for(10)]),
+            worst,
+            "Notion is backing off until 08:00:52 UTC after repeated 502: nothing is delivered to it meanwhile. It is tried again by itself, new events first.",
+        ),
+        (
+            snapshot(vec![paused_by_ann()]),
+            worst,
+            "Notion has been paused since 07:00 UTC. Paused by ann: test. Run eventbridge resume notion to continue.",
+        ),
         (first, worst, "No event has arrived yet: send one from the page of the endpoint at the sender."),
         (
             snapshot(vec![pending_for(minutes(5))]),
             worst,
-            "Notion is behind: 4 pending, the oldest for 5 min; eventbridge why 42 shows the reason.",
+            "Notion is behind: 4 pending, the oldest for 5 min; this clears in 1 min 44 s; eventbridge why 42 shows the reason.",
         ),
         (paused.clone(), worst, "Notion has been paused since 07:00 UTC: set a new NOTION_API_KEY."),
         (

@@ -42,7 +42,7 @@ pub use notifier::Notifier;
 pub use pauses::{DestinationRow, DueProbe, Pause, PausedInstance};
 pub use rate_limits::{Limiter, Slot};
 pub use rescue::{RescueScope, Rescued};
-pub use workers::{Activity, WORKER_DEAD_AFTER};
+pub use workers::{Activity, Resting, WORKER_DEAD_AFTER};
 
 use super::db::{Connections, Db};
 use crate::domain::execution::ExecutionId;

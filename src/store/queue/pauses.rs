@@ -13,12 +13,14 @@ use std::time::Duration;
 pub struct Pause {
     /// The failure class.
     pub class: String,
-    /// What happened, for authenticated readers.
+    /// What happened, or the note of the operator who paused it; for authenticated readers.
     pub reason: String,
     /// What to do, for readers without authentication too, so without a destination's texts.
     pub remedy: String,
     /// The execution that failed, if it was one.
     pub execution: Option<ExecutionId>,
+    /// Who paused it, if an operator did.
+    pub by: Option<String>,
 }
 
 /// A paused instance.
@@ -108,6 +110,7 @@ impl Destinations {
                    paused_class = excluded.paused_class,
                    paused_reason = excluded.paused_reason,
                    paused_remedy = excluded.paused_remedy,
+                   paused_by = null,
                    paused_execution = coalesce(excluded.paused_execution, known.paused_execution),
                    probe_at = case when known.paused_since is null then excluded.probe_at else known.probe_at end
              where known.paused_class is distinct from $7
@@ -138,7 +141,7 @@ impl Destinations {
             ), resumed as (
                 update eventbridge.destinations
                    set paused_since = null, paused_class = null, paused_reason = null, paused_remedy = null,
-                       paused_execution = null, probe_at = null
+                       paused_by = null, paused_execution = null, probe_at = null
                   from paused
                  where destinations.name = paused.name
             ), expired as (
@@ -167,25 +170,28 @@ impl Destinations {
             r#"
             with paused as (
                 insert into eventbridge.destinations as known
-                       (name, paused_since, paused_class, paused_reason, paused_remedy)
-                values ($1, now(), $2, $3, $4)
+                       (name, paused_since, paused_class, paused_reason, paused_remedy, paused_by)
+                values ($1, now(), $2, $3, $4, $5)
                 on conflict (name) do update
-                   set paused_since = coalesce(known.paused_since, excluded.paused_since),
+                   set paused_since = case when known.paused_class = excluded.paused_class
+                                           then known.paused_since else excluded.paused_since end,
                        paused_class = excluded.paused_class, paused_reason = excluded.paused_reason,
-                       paused_remedy = excluded.paused_remedy, paused_execution = null, probe_at = null
+                       paused_remedy = excluded.paused_remedy, paused_by = excluded.paused_by,
+                       paused_execution = null, probe_at = null
                 returning name
             )
             insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
-            select $5, $6, 'destination', name, jsonb_build_object('note', $7::text)
+            select $5, $6, 'destination', name, jsonb_build_object('note', $3::text)
               from paused
             "#,
             instance,
             MANUAL,
-            format!("{} ({})", without_nul(note), caller.name().trim_matches(['(', ')'])),
-            format!("an operator paused it: resume it with \"eventbridge resume {instance}\", on its page, or by API"),
+            without_nul(note),
+            format!(
+                "run eventbridge resume {instance}, or resume it on the page Destinations of the dashboard"
+            ),
             caller.name(),
-            Action::DestinationPaused.as_str(),
-            without_nul(note)
+            Action::DestinationPaused.as_str()
         )
         .execute(&self.pool)
         .await?;
@@ -198,19 +204,20 @@ impl Destinations {
         let done = sqlx::query!(
             r#"
             with paused as (
-                select name, paused_since, paused_class, paused_reason
+                select name, paused_since, paused_class, paused_reason, paused_by
                   from eventbridge.destinations
                  where name = $1 and paused_since is not null
                    for update
             ), resumed as (
                 update eventbridge.destinations
                    set paused_since = null, paused_class = null, paused_reason = null, paused_remedy = null,
-                       paused_execution = null, probe_at = null
+                       paused_by = null, paused_execution = null, probe_at = null
                   from paused
                  where destinations.name = paused.name
             ), remembered as (
                 insert into eventbridge.past_pauses (destination, since, class, reason)
-                select name, paused_since, paused_class, paused_reason from paused
+                select name, paused_since, paused_class, concat_ws(': ', 'by ' || paused_by, paused_reason)
+                  from paused
             )
             insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
             select $2, $3, 'destination', name,
@@ -307,7 +314,7 @@ impl Destinations {
         let rows = sqlx::query!(
             r#"
             select name, paused_since as "since!", paused_class as "class!", paused_reason as "reason!",
-                   paused_remedy as "remedy!", paused_execution as execution
+                   paused_remedy as "remedy!", paused_execution as execution, paused_by as by
               from eventbridge.destinations
              where paused_since is not null and name = any ($1)
              order by name
@@ -324,6 +331,7 @@ impl Destinations {
                 reason: row.reason,
                 remedy: row.remedy,
                 execution: row.execution.map(ExecutionId),
+                by: row.by,
             },
         });
         Ok(paused.collect())

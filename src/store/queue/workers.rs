@@ -1,7 +1,9 @@
 //! Workers: each registers, sends heartbeats and retires.
 
 use super::{Queue, RescueScope, Rescued, WorkerId};
-use crate::store::db::StoreError;
+use crate::store::db::{StoreError, milliseconds};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -16,6 +18,27 @@ pub struct Activity {
     pub running: usize,
     /// The attempts that ended in it.
     pub ended: u64,
+}
+
+/// A destination to which a process delivers nothing for a while, after repeated failures. Its times count from
+/// the heartbeat that reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resting {
+    /// The destination instance.
+    pub destination: String,
+    /// The milliseconds until the next attempt.
+    pub left_ms: i64,
+    /// The milliseconds since it began.
+    pub lasts_ms: i64,
+    /// What it rests after, such as `repeated 502`.
+    pub after: String,
+}
+
+impl Resting {
+    /// One that lasts for so long already, and `left` longer.
+    pub fn new(destination: String, left: Duration, lasts: Duration, after: String) -> Self {
+        Self { destination, left_ms: milliseconds(left), lasts_ms: milliseconds(lasts), after }
+    }
 }
 
 impl Queue {
@@ -33,12 +56,18 @@ impl Queue {
     }
 
     /// Records a worker's heartbeat. Returns `false` if the worker counted as dead and must register again.
-    pub async fn beat(&self, worker: WorkerId, activity: Activity) -> Result<bool, StoreError> {
+    pub async fn beat(
+        &self,
+        worker: WorkerId,
+        activity: Activity,
+        resting: &[Resting],
+    ) -> Result<bool, StoreError> {
         let done = sqlx::query!(
-            "update eventbridge.workers set heartbeat_at = now(), running = $2, ended = $3 where id = $1",
+            "update eventbridge.workers set heartbeat_at = now(), running = $2, ended = $3, resting = $4 where id = $1",
             worker.0,
             i32::try_from(activity.running).unwrap_or(i32::MAX),
-            i64::try_from(activity.ended).unwrap_or(i64::MAX)
+            i64::try_from(activity.ended).unwrap_or(i64::MAX),
+            (!resting.is_empty()).then_some(Json(resting)) as _
         )
         .execute(&self.pool)
         .await?;

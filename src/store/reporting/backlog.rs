@@ -35,6 +35,10 @@ pub struct Backlog {
     pub pending: u64,
     /// Whether there are more than were counted.
     pub is_more: bool,
+    /// How many of the counted ones wait for the time of their next attempt.
+    pub later: u64,
+    /// The earliest of these times, if any does.
+    pub next_at: Option<DateTime<Utc>>,
     /// The counted execution that has waited longest; `None` if none waits. Executions of bulk operations
     /// wait for all others, and are left out.
     pub oldest: Option<OldestPending>,
@@ -137,6 +141,7 @@ async fn count(pool: &Connections, instances: &[String]) -> Result<Vec<Backlog>,
     let rows = sqlx::query!(
         r#"
         select wanted.name as "destination!", paused_since, pending as "pending!", is_more as "is_more!",
+               later as "later!", next_at,
                (extract(epoch from now()) * 1000)::bigint - oldest[1] as oldest_ms,
                oldest[2] as oldest_execution
           from unnest($1::text[]) as wanted (name)
@@ -144,12 +149,14 @@ async fn count(pool: &Connections, instances: &[String]) -> Result<Vec<Backlog>,
          cross join lateral (
                select sum(of_class.pending)::bigint as pending,
                       min(of_class.oldest) filter (where class.name <> 'bulk') as oldest,
-                      bool_or(of_class.pending = $2) as is_more
+                      bool_or(of_class.pending = $2) as is_more,
+                      sum(of_class.later)::bigint as later, min(of_class.next_at) as next_at
                  from (values ('fresh'), ('retry'), ('quarantined'), ('bulk')) as class (name)
                 cross join lateral (
-                      select count(*) as pending,
+                      select count(*) as pending, count(*) filter (where run_at > now()) as later,
+                             min(run_at) filter (where run_at > now()) as next_at,
                              min(array[(extract(epoch from since) * 1000)::bigint, execution_id]) as oldest
-                        from (select execution_id, since
+                        from (select execution_id, since, run_at
                                 from eventbridge.queue
                                where destination = wanted.name and queue.class = class.name
                                order by run_at, execution_id
@@ -165,6 +172,8 @@ async fn count(pool: &Connections, instances: &[String]) -> Result<Vec<Backlog>,
         destination: row.destination,
         pending: u64::try_from(row.pending).unwrap_or_default(),
         is_more: row.is_more,
+        later: u64::try_from(row.later).unwrap_or_default(),
+        next_at: row.next_at,
         oldest: row
             .oldest_ms
             .zip(row.oldest_execution)

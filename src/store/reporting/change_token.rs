@@ -27,7 +27,7 @@ impl Reports {
                        (select concat_ws('/', last_value, is_called) from eventbridge.audit_id_seq),
                        (select concat_ws('/', last_value, is_called) from eventbridge.rejection_numbers),
                        (select seen_id from eventbridge.search_index_progress),
-                       (select concat_ws('/', sum(ended), sum(running)) from eventbridge.workers),
+                       (select concat_ws('/', sum(ended), sum(running), count(resting)) from eventbridge.workers),
                        (select string_agg(concat_ws('/', name, paused_since, paused_reason), ' ' order by name)
                           from eventbridge.destinations)) as "work!",
                    (select concat_ws('/', max(at), sum(n))

@@ -75,10 +75,16 @@ pub struct ExecutionRow {
     pub paused_reason: Option<String>,
     /// While it is pending: what to do about the pause.
     pub paused_remedy: Option<String>,
+    /// While it is pending: who paused its destination, if an operator did.
+    pub paused_by: Option<String>,
     /// While it is pending: the execution that precedes it in its lane, if any.
     pub behind: Option<i64>,
     /// Whether it is pending and not due yet.
     pub is_put_off: bool,
+    /// While it is pending: until when all workers leave its destination alone, if they do.
+    pub rest_until: Option<DateTime<Utc>>,
+    /// Why they do.
+    pub rest_cause: Option<String>,
 }
 
 impl ExecutionRow {
@@ -91,6 +97,12 @@ impl ExecutionRow {
         }
     }
 
+    /// The number of attempts that count: those that failed, the one that ended it well, and the one that runs.
+    pub fn attempt_count(&self) -> i32 {
+        let ended = [Status::Success, Status::Skipped, Status::Running];
+        self.attempts.saturating_add(ended.iter().any(|status| status.as_str() == self.status).into())
+    }
+
     /// What it waits for, while it is pending.
     pub fn waiting(&self, configured: &[String]) -> Option<Waiting> {
         if self.status != Status::Pending.as_str() {
@@ -99,13 +111,18 @@ impl ExecutionRow {
         let reason = self.reason.clone();
         Some(match (&self.paused_reason, self.behind) {
             _ if !configured.contains(&self.destination) => Waiting::NoDestination,
-            (Some(reason), _) => {
-                Waiting::Paused { reason: reason.clone(), remedy: self.paused_remedy.clone() }
-            }
+            (Some(reason), _) => Waiting::Paused {
+                reason: reason.clone(),
+                by: self.paused_by.clone(),
+                remedy: self.paused_remedy.clone(),
+            },
             (None, Some(first)) => Waiting::Behind(ExecutionId(first)),
             (None, None) => match self.run_at.filter(|_| self.is_put_off) {
                 Some(next_try) => Waiting::Until { next_try, reason },
-                None => Waiting::Worker { reason },
+                None => match (self.rest_until, &self.rest_cause) {
+                    (Some(until), Some(cause)) => Waiting::BackingOff { until, cause: cause.clone(), reason },
+                    _ => Waiting::Worker { reason },
+                },
             },
         })
     }
@@ -140,6 +157,7 @@ macro_rules! select_executions {
                     end as remedy,
                    case when waiting.run_at is not null and paused_since is not null then paused_reason end as paused_reason,
                    case when waiting.run_at is not null and paused_since is not null then paused_remedy end as paused_remedy,
+                   case when waiting.run_at is not null and paused_since is not null then paused_by end as paused_by,
                    -- The same rules as in the claim.
                    coalesce((select running.execution_id
                                from (select execution_id, fence from eventbridge.lane_runs
@@ -157,7 +175,9 @@ macro_rules! select_executions {
                                     (select lane_runs.execution_id from eventbridge.lane_runs
                                       where lane_runs.lane = waiting.lane order by run desc limit 1), 0)
                               order by earlier.execution_id limit 1)) as behind,
-                   coalesce(waiting.run_at > now(), false) as "is_put_off!"
+                   coalesce(waiting.run_at > now(), false) as "is_put_off!",
+                   -- Known from the heartbeats of the workers.
+                   null::timestamptz as rest_until, null::text as rest_cause
               from eventbridge.executions
               join eventbridge.events on events.id = executions.event_key
               left join eventbridge.destinations on destinations.name = executions.destination
@@ -173,7 +193,7 @@ impl Reports {
     /// One execution.
     pub async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
         let row = select_executions!("where executions.id = $1", id.0).fetch_optional(&self.reading).await?;
-        Ok(row)
+        Ok(self.with_rests(row.into_iter().collect()).await?.pop())
     }
 
     /// A page of executions, newest first.
@@ -222,7 +242,7 @@ impl Reports {
         )
         .fetch_all(&self.reading)
         .await?;
-        Ok(Page::cut(rows, limit, |row| row.id))
+        Ok(Page::cut(self.with_rests(rows).await?, limit, |row| row.id))
     }
 
     /// The executions of these events, in the order of their creation.
@@ -236,7 +256,7 @@ impl Reports {
         )
         .fetch_all(&self.reading)
         .await?;
-        Ok(rows)
+        self.with_rests(rows).await
     }
 
     /// The newest attempts of an execution, newest first.

@@ -1,11 +1,13 @@
 //! Reports for people and monitoring: lists, statistics and summaries.
 
 mod audit;
+mod backing_off;
 mod backlog;
 mod bulk_progress;
 mod change_token;
 mod executions;
 mod failures;
+mod place;
 mod recent_failures;
 mod replicas;
 mod snapshot_holders;
@@ -20,6 +22,7 @@ pub use bulk_progress::{BULK_OPERATION_COUNTED_MAX, BulkOperation, BulkOperation
 pub use change_token::ChangeToken;
 pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow};
 pub use failures::{FAILURES_COUNTED_MAX, FAILURES_SUMMED_MAX, FailureFilter, FailureGroup};
+pub use place::Place;
 pub use recent_failures::{GROUPS_MAX, RecentFailureGroup, RecentFailures};
 pub use replicas::Replica;
 pub use statistics::{Addition, BusyHour, HOURS_KEPT, MINUTES_KEPT, Per, Statistic};
@@ -41,6 +44,12 @@ pub struct Reports {
 impl Reports {
     pub(super) fn new(db: &Db, last_count: LastCount) -> Self {
         Self { reading: db.reading.clone(), unhurried: db.pool.clone(), last_count }
+    }
+
+    /// Asks over a connection for work, which no person's slow filter holds, whether the database answers.
+    pub async fn reach(&self) -> Result<(), StoreError> {
+        sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&self.unhurried).await?;
+        Ok(())
     }
 
     /// The time by the database's clock.

@@ -77,10 +77,14 @@ impl Case {
     fn fail(&self, instance: &str) {
         let outcome = Outcome::Transient { failure: Failure::local("x", "x"), wait: None };
         for _ in 0..5 {
-            let began = Began { leased: self.now, at: self.now, was_saturated: false };
+            let began = Began { leased: self.now, at: self.now, was_saturated: false, is_retry: false };
             self.instances.record(instance, &outcome, began, self.now);
         }
     }
+}
+
+fn trial_of(instance: &str) -> Claim {
+    Claim::Trial(Trial { instance: instance.to_owned(), is_fresh_only: false })
 }
 
 fn ms(milliseconds: u64) -> Duration {
@@ -104,7 +108,7 @@ fn a_round_claims_canaries_then_fresh_work_then_the_others_then_trials() {
         assert_eq!(asks(&others), [(instance, WorkClass::Retry, 3), (instance, WorkClass::Bulk, 3)]);
         assert_eq!(others.limit, 3, "together");
     }
-    assert_eq!(case.next_claim(1), Some(Claim::Trial("half-open".to_owned())));
+    assert_eq!(case.next_claim(1), Some(trial_of("half-open")));
     assert_eq!(case.next_claim(1), None);
 }
 
@@ -338,7 +342,7 @@ fn while_a_trial_runs_no_other_one_is_claimed() {
     assert_eq!(case.next_claim(8), None);
     drop(trial);
     case.begin_round(8);
-    assert_eq!(case.next_claim(8), Some(Claim::Trial("fails".to_owned())));
+    assert_eq!(case.next_claim(8), Some(trial_of("fails")));
 }
 
 #[test]
