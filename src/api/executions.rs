@@ -40,8 +40,8 @@ pub struct ExecutionView {
     pub reason: Option<String>,
     /// The class of the last failure.
     pub error_class: Option<String>,
-    /// Attempts since it was created or last retried manually: those that failed, the one that ended it well, and
-    /// the one that runs. An attempt that only had to wait does not count.
+    /// Attempts since it was created or last retried manually that have ended: those that failed, and the one that
+    /// delivered or declined it. An attempt that only had to wait does not count.
     pub attempt_count: i32,
     /// The HTTP status of the destination's last response.
     pub response_code: Option<i32>,

@@ -37,7 +37,8 @@ async fn with_an_open_circuit_breaker() -> Service {
         service.post_event(&payment(&format!("pi_{number}"), &format!("evt_{number}"), NOW)).await;
     }
     let have_failed = |executions: &[Value]| {
-        executions.iter().filter(|execution| execution["attempt_count"] == 1).count() == 5
+        let has_failed = |one: &&Value| one["attempt_count"] == 1 && one["status"] == "pending";
+        executions.iter().filter(has_failed).count() == 5
     };
     service.until("five have failed", have_failed).await;
     service.sandbox.clear_faults();

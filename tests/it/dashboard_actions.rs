@@ -250,7 +250,7 @@ async fn a_destination_is_paused_and_resumed_and_its_backlog_cancelled() {
         service.post_event(&invoice(number, 500)).await;
     }
     let page = ops.open("/destinations").await.body;
-    assert!(page.contains("Paused manually") && page.contains("moving &lt;house&gt; (ops)"), "{page}");
+    assert!(page.contains("Paused by <bdi>ops</bdi>") && page.contains("moving &lt;house&gt;"), "{page}");
     assert!(page.contains("<dd>2</dd>") && page.contains("6000"), "{page}");
 
     let id = service.database.last_id(rows::executions()).await;

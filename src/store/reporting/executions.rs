@@ -97,9 +97,9 @@ impl ExecutionRow {
         }
     }
 
-    /// The number of attempts that count: those that failed, the one that ended it well, and the one that runs.
+    /// The number of attempts that count: those that failed, and the one that ended it well.
     pub fn attempt_count(&self) -> i32 {
-        let ended = [Status::Success, Status::Skipped, Status::Running];
+        let ended = [Status::Success, Status::Skipped];
         self.attempts.saturating_add(ended.iter().any(|status| status.as_str() == self.status).into())
     }
 

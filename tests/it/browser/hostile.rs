@@ -84,7 +84,7 @@ async fn hostile_text_is_inert_and_stays_in_place_on_every_page() {
     page.click("Pause").await;
     page.fill("Reason", &hostile("note")).await;
     page.click("Pause notion").await;
-    page.until_shows("Paused manually").await;
+    page.until_shows("Paused by").await;
     for path in ["/destinations", "/", "/audit"] {
         page.open(path).await;
         page.until_shows("window.ran='note'").await;

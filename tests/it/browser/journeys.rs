@@ -107,7 +107,7 @@ async fn a_destination_is_paused_for_maintenance_and_resumed() {
     page.click("Pause").await;
     page.fill("Reason", "Moving to another database").await;
     page.click("Pause notion").await;
-    page.until_shows("Paused manually: Moving to another database").await;
+    page.until_shows("Paused by ops: Moving to another database").await;
 
     // Every other open page shows it without a reload, and the pause takes effect.
     overview.until_shows("Moving to another database").await;
@@ -117,7 +117,7 @@ async fn a_destination_is_paused_for_maintenance_and_resumed() {
 
     page.click("Resume").await;
     page.until_at("/destinations").await;
-    page.until_gone("Paused manually").await;
+    page.until_gone("Paused by").await;
     overview.until_gone("Moving to another database").await;
     site.until_count(rows::executions().in_status("success"), 1).await;
     page.click("Audit").await;
