@@ -109,7 +109,7 @@ impl Recorder {
             };
             let Some(next) = stop.run_until_cancelled(next).await else { return };
             let metrics = self.metrics.clone();
-            let writing = async {
+            let kept = async {
                 match next {
                     Some(Some(sample)) => self.write(&sample).await.map(|()| true),
                     Some(None) => Ok(false),
@@ -118,7 +118,7 @@ impl Recorder {
                 }
             };
             let written =
-                catch_panic(&metrics, Panicked::Task, tokio::time::timeout(WRITE_WITHIN, writing)).await;
+                catch_panic(&metrics, Panicked::Task, tokio::time::timeout(WRITE_WITHIN, kept)).await;
             match written.map(|written| written.unwrap_or(Err(StoreError::TimedOut))) {
                 Some(Ok(false)) => return,
                 Some(Ok(true)) | None => {}
