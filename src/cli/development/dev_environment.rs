@@ -204,13 +204,13 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 async fn start_postgres(data_lifetime: DataLifetime) -> anyhow::Result<PrivatePostgres> {
+    /// An existing database is ready sooner than this.
+    const SAY_SO_AFTER: Duration = Duration::from_millis(1500);
     let waits_for = match &data_lifetime {
         DataLifetime::Persistent { .. } => "it is being created, or another dev in this folder uses it",
         // A new one each time, which no other process can use.
         DataLifetime::Temporary => "it is being created",
     };
-    /// An existing database is ready sooner than this.
-    const SAY_SO_AFTER: Duration = Duration::from_millis(1500);
     let program = std::env::current_exe().context("the path of this program cannot be found")?;
     let mut starting = tokio::task::spawn_blocking(move || PrivatePostgres::start(&program, data_lifetime));
     if let Ok(started) = tokio::time::timeout(SAY_SO_AFTER, &mut starting).await {

@@ -131,10 +131,10 @@ pub fn lines(chapters: &[EventStory], destinations: &[DestinationSummary], now: 
 fn say_each_remedy_once(lines: &mut [Line]) {
     let mut said = BTreeSet::new();
     for line in lines.iter_mut().rev() {
-        let remedy = match &mut line.what {
-            What::Ended { remedy, .. } => remedy,
-            What::Pending { waiting: Some(Waiting::Paused { remedy, .. }) } => remedy,
-            _ => continue,
+        let (What::Ended { remedy, .. } | What::Pending { waiting: Some(Waiting::Paused { remedy, .. }) }) =
+            &mut line.what
+        else {
+            continue;
         };
         if remedy.as_ref().is_some_and(|remedy| !said.insert(remedy.clone())) {
             *remedy = None;
