@@ -138,7 +138,7 @@ pub(super) fn settings() -> anyhow::Result<Vars> {
 
 /// Returns whether a `dev` runs in this folder and its settings were added.
 pub(super) fn add_those_of_dev(vars: &mut Vars) -> anyhow::Result<bool> {
-    if ["DATABASE_URL", "POSTGRES_HOST", "POSTGRES_DB"].iter().any(|name| vars.is_given(name)) {
+    if ["DATABASE_URL", "POSTGRES_HOST", "POSTGRES_DB"].iter().any(|name| vars.is_meant(name)) {
         return Ok(false);
     }
     let of_dev = LocalState::here()?.settings_of_dev()?;

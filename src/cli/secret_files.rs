@@ -41,7 +41,10 @@ pub(super) fn read_into(vars: &mut Vars) {
         }
         match secret(Path::new(&path)) {
             Ok(text) => vars.set(name, text),
-            Err(why) => vars.set_unreadable(name, format!("its file {}({of_file}) {why}", shown_path(&path))),
+            Err(why) => vars.set_unreadable(
+                name,
+                format!("cannot be used: its file {}({of_file}) {why}", shown_path(&path)),
+            ),
         }
     }
 }

@@ -44,6 +44,13 @@ impl Settings {
     pub fn for_production(reader: &mut Reader<'_>, kinds: DefaultKinds) -> Self {
         let access = access(reader);
         let mut settings = Self::read(reader, kinds, IpAddr::V4(Ipv4Addr::UNSPECIFIED), access);
+        let is_local = settings.listen.ip().is_loopback();
+        if !is_local && matches!(settings.access, Access::Open { public_host: None }) {
+            reader.warning(
+                "AUTH",
+                "is off and PUBLIC_URL is not set, so the service answers only at localhost and at IP addresses; set PUBLIC_URL to the address that you use",
+            );
+        }
         settings.database = required_database(reader);
         settings
     }
@@ -218,14 +225,7 @@ fn public_host(reader: &mut Reader<'_>) -> Option<String> {
 
 fn access(reader: &mut Reader<'_>) -> Access {
     if !reader.switch("AUTH", true) {
-        let public_host = public_host(reader);
-        if public_host.is_none() {
-            reader.warning(
-                "AUTH",
-                "is off and PUBLIC_URL is not set, so the service answers only at localhost and at IP addresses; set PUBLIC_URL to the address that you use",
-            );
-        }
-        return Access::Open { public_host };
+        return Access::Open { public_host: public_host(reader) };
     }
     let keys = reader.parsed("API_KEYS", Vec::new(), parse_api_keys);
     if keys.is_empty() {

@@ -203,7 +203,7 @@ fn backlog(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Op
 /// A rest that is over soon, or during which nothing is due, is no finding.
 fn backing_off(snapshot: &Snapshot, of: &Destination) -> Option<Finding> {
     let rest = of.backing_off.as_ref().filter(|_| of.paused.is_none())?;
-    let is_due = of.backlog.is_none_or(|backlog| backlog.pending > 0);
+    let is_due = of.backlog.is_none_or(|backlog| backlog.pending > backlog.later);
     if !is_due || snapshot.now - rest.since < SHORTEST {
         return None;
     }

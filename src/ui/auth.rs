@@ -76,7 +76,7 @@ pub(super) async fn require_session(State(ui): State<Ui>, mut request: Request, 
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let found = match &*ui.access {
         Access::Open { .. } | Access::LocalOnly { .. } => None,
-        Access::Keys(keys) => match session(&ui, keys, request.headers()).await {
+        Access::Keys(keys) => match session(&ui, keys, request.headers(), is_read(request.method())).await {
             Ok(Some(found)) => Some(found),
             Ok(None) if reads => return to_login(&request),
             Ok(None) => return ErrorPage::signed_out().into_response(),
@@ -126,7 +126,7 @@ pub(super) async fn require_session(State(ui): State<Ui>, mut request: Request, 
 pub(super) async fn is_logged_in(ui: &Ui, headers: &HeaderMap) -> bool {
     match &*ui.access {
         Access::Open { .. } | Access::LocalOnly { .. } => false,
-        Access::Keys(keys) => session(ui, keys, headers).await.is_ok_and(|session| session.is_some()),
+        Access::Keys(keys) => session(ui, keys, headers, true).await.is_ok_and(|session| session.is_some()),
     }
 }
 
@@ -141,6 +141,7 @@ async fn session(
     ui: &Ui,
     keys: &[ApiKey],
     headers: &HeaderMap,
+    is_read: bool,
 ) -> Result<Option<(Session, ApiKey)>, ErrorPage> {
     let Some(session) = cookie(headers).and_then(|cookie| Session::read(cookie, keys, (ui.clock)())) else {
         return Ok(None);
@@ -149,10 +150,16 @@ async fn session(
     let looked_up = timeout(LOOKUP_MAX, ui.store.revoked_sessions.is_revoked(session.id())).await;
     match looked_up.unwrap_or(Err(StoreError::TimedOut)) {
         Ok(true) => Ok(None),
-        // Without a database a page shows nothing and changes nothing, but it says so.
-        Ok(false) | Err(StoreError::Unavailable(_)) => Ok(Some((session, key.clone()))),
+        Ok(false) => Ok(Some((session, key.clone()))),
+        // A page says what is wrong; without the database it shows nothing. It changes nothing, as only a lookup
+        // shows that its user did not log out.
+        Err(StoreError::Unavailable(_)) if is_read => Ok(Some((session, key.clone()))),
         Err(error) => Err(error.into()),
     }
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {

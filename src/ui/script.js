@@ -10,6 +10,8 @@ const dayAndHour = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'nu
 const RELOAD_GAP_MS = 1000;
 const AGO_EVERY_MS = 10000;
 const LISTEN_AGAIN_MS = 5000;
+// A stream that says nothing for so long is dead.
+const SILENT_MS = 40000;
 const RETRY_MS = 3000;
 
 function ago(ms) {
@@ -126,6 +128,8 @@ function live(url) {
   let last = 0;
   let later;
   let freshAt = new Date();
+  let heardAt = performance.now();
+  let toldAt = 0;
   // The page is not up to date, and must not look as if it were.
   const stale = (state, why) => {
     say(state, false);
@@ -159,7 +163,8 @@ function live(url) {
         return;
       }
       reload().then((isKept) => {
-        fresh();
+        // What was read before the database was gone does not show that it is back.
+        if (last >= toldAt) fresh();
         if (isKept) changed();
       }, () => {
         if (!document.getElementById('stale')) stale('Not connected', 'The service does not answer');
@@ -174,13 +179,18 @@ function live(url) {
   const listen = () => {
     stream = new EventSource(url);
     stream.addEventListener('open', () => {
+      heardAt = performance.now();
       if (!document.getElementById('stale')) say('Live', true);
       // Catch up on changes that happened while no stream was open.
       if (opened) changed();
       opened = true;
     });
-    stream.addEventListener('changed', changed);
+    stream.addEventListener('changed', () => {
+      heardAt = performance.now();
+      changed();
+    });
     stream.addEventListener('unreachable', () => {
+      heardAt = toldAt = performance.now();
       stale('No database', 'The database does not answer: webhooks get 503, and nothing is delivered');
     });
     stream.addEventListener('error', () => {
@@ -194,13 +204,21 @@ function live(url) {
     });
   };
   listen();
+  // A connection can die without an error. The service says something every 15 s.
+  setInterval(() => {
+    if (performance.now() - heardAt < SILENT_MS || document.getElementById('stale')) return;
+    stale('Not connected', 'The service does not answer');
+    changed();
+  }, LISTEN_AGAIN_MS);
   addEventListener('pagehide', () => {
     clearTimeout(again);
     clearTimeout(later);
     stream.close();
   });
   addEventListener('pageshow', (event) => {
-    if (event.persisted) listen();
+    if (!event.persisted) return;
+    heardAt = performance.now();
+    listen();
   });
 }
 

@@ -393,7 +393,7 @@ impl Pool {
         let completions = self.completer.completions();
         let interrupt = self.interrupt.clone();
         let lease = self.leases.register(claimed.fence);
-        let began = Began { is_retry: claimed.class == WorkClass::Retry, ..began };
+        let began = Began { is_retry: claimed.class != WorkClass::Fresh, ..began };
         let stats = CompletionStats::of(&claimed, began.leased);
         let running = self.instances.begin(claimed.destination.clone());
         let freed = self.freed.clone();

@@ -42,6 +42,7 @@ impl SetUp {
             ("NOTION_RATE_PER_MINUTE", "0"),
             ("STRIPE_WEBHOOK_SECRET", SECRET),
             ("AUTH", "off"),
+            ("LISTEN_ADDR", "127.0.0.1:8000"),
             ("DATABASE_URL", self.database.url().expose_secret()),
         ]);
         command

@@ -115,7 +115,7 @@ async fn a_manual_pause_is_neither_ended_by_a_probe_nor_replaced_by_an_error() {
     assert_eq!((&view["state"], &view["pause"]["class"]), (&json!("paused"), &json!("manual")));
     assert_eq!(
         (&view["pause"]["reason"], &view["pause"]["by"]),
-        (&json!("moving house"), &json!("anonymous"))
+        (&json!("moving house"), &json!("(no key)"))
     );
     assert!(view["pause"]["remedy"].as_str().unwrap().contains("eventbridge resume notion"), "{view}");
     assert!(view["pause"]["next_probe_at"].is_null());

@@ -111,7 +111,10 @@ async fn refused(folder: &Path, setting: (&str, &str)) -> String {
 async fn an_unreadable_secret_file_is_reported_and_no_command_falls_back() {
     let folder = TempDir::new().unwrap();
     let errors = refused(folder.path(), ("DATABASE_URL_FILE", "/nowhere/database")).await;
-    assert!(errors.contains("DATABASE_URL: its file /nowhere/database (DATABASE_URL_FILE)"), "{errors}");
+    assert!(
+        errors.contains("DATABASE_URL cannot be used: its file /nowhere/database (DATABASE_URL_FILE)"),
+        "{errors}"
+    );
     assert!(!errors.contains("DATABASE_URL is missing"), "{errors}");
     let migrate = crate::harness::output(
         command(folder.path()).arg("status").env("DATABASE_URL_FILE", "/nowhere/database"),

@@ -73,6 +73,8 @@ impl DevEnvironment {
     /// Starts all parts in order. If one fails, those that were started stop.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let Options { mut vars, data_lifetime, sandbox_journal, fallback_secrets, free_ports } = options;
+        // What is set already, other commands find too, and it may be a secret.
+        let missing: Vec<_> = FILLED_IN.into_iter().filter(|name| !vars.is_meant(name)).collect();
         let mut settings = development_settings(&vars)?;
         if free_ports {
             settings.listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -119,7 +121,7 @@ impl DevEnvironment {
         });
         let base_url = format!("http://localhost:{}", address.port());
         let set = |name: &&str| Some(((*name).to_owned(), vars.get(name)?.to_owned()));
-        let settings = FILLED_IN.iter().filter_map(set).collect();
+        let settings = missing.iter().filter_map(set).collect();
         Ok(Self { service, listener, base_url, secret, sender, sandbox, postgres, settings })
     }
 

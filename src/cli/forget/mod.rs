@@ -71,7 +71,8 @@ const NOT_SEARCHED: &[&str] = &[
     "the destinations: pages that people made or changed, the trash, the history of pages, alerts that were sent",
     "backups, replicas and the write-ahead log of the database; its files keep removed rows until the next vacuum",
     "logs of this service, of proxies and of Postgres",
-    "texts that name the person in another way, such as by a telephone number, an address of another event, or in base64",
+    "texts that name the person in another way, such as by one word of the name, a telephone number, an address of another event, or in base64",
+    "which account or mode a text belongs to: an address or a name is erased from the texts of all",
     "ids, amounts, states and times, which stay",
 ];
 
@@ -156,12 +157,12 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
         // An interrupted run may have removed data, so its beginning is recorded too.
         record(&store, &named, &known.customers, &json!({"is": "begun", "events": events.len()})).await?;
     }
-    let erased = forget(&store, events, args.dry_run).await?;
-    // After the events: what is removed with them is not searched again.
+    // Before the events: only their bodies have the names, and a run that was interrupted can be repeated.
     let texts_changed = match &pattern {
         Some(pattern) => store.erasure.erase_texts(pattern, args.dry_run).await?,
         None => 0,
     };
+    let erased = forget(&store, events, args.dry_run).await?;
     let removes_entries = args.entries && !args.dry_run;
     let (removed, remaining) = if removes_entries {
         remove_entries(&store, &instances, entries).await

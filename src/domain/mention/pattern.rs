@@ -8,22 +8,19 @@ use unicode_normalization::UnicodeNormalization;
 /// The longest name that is searched for, in characters.
 const NAME_CHARACTERS_MAX: usize = 200;
 
-/// The shortest name of one word, in characters. It must have the case of the name.
-const WORD_CHARACTERS_MIN: usize = 3;
-
 /// What an encoded character before an address or a name may end with.
 const AFTER_ESCAPE: &str = r"(?<=\\[nrtbf])|(?<=\\u[0-9a-fA-F]{4})|(?<=%[0-9a-fA-F]{2})";
 
 /// A pattern for these addresses and names. `None` if there is nothing to search for.
 ///
 /// A match is a whole address or name with its escapes and without quotes, so it can be replaced within a JSON
-/// text. A name of one word must have the same case, because it may also be an ordinary word.
+/// text. A name of one word is not searched: it may also be an ordinary word, a part of a link, or a key of JSON.
 pub fn sql_pattern<'a>(
     addresses: impl IntoIterator<Item = &'a Address>,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
     let addresses: BTreeSet<String> =
-        addresses.into_iter().flat_map(Address::spellings).flat_map(|one| spelled(one, true)).collect();
+        addresses.into_iter().flat_map(Address::spellings).flat_map(spelled).collect();
     let names: BTreeSet<String> = names.into_iter().flat_map(name).collect();
     let either = |words: &BTreeSet<String>, before: &str, after: &str| {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -37,26 +34,32 @@ pub fn sql_pattern<'a>(
     (!parts.is_empty()).then(|| parts.join("|"))
 }
 
-/// The patterns of a name. None if it is too short, too long, or has a quote or a backslash, which a JSON text
-/// would escape.
+/// The patterns of a name of several words. None if it is too long, or has a quote or a backslash, which a JSON text
+/// would escape, or if JSON can contain it outside of a text.
 fn name(name: &str) -> BTreeSet<String> {
     let name = name.trim();
-    let characters = name.chars().count();
-    let is_phrase = name.split_whitespace().count() > 1;
-    let is_searchable = (WORD_CHARACTERS_MIN..=NAME_CHARACTERS_MAX).contains(&characters)
+    let is_searchable = name.chars().count() <= NAME_CHARACTERS_MAX
+        && name.split_whitespace().count() > 1
+        && !name.split_whitespace().all(is_json)
         && !name.contains(['"', '\\'])
         && !name.chars().any(char::is_control);
-    if is_searchable { spelled(name, is_phrase) } else { BTreeSet::new() }
+    if is_searchable { spelled(name) } else { BTreeSet::new() }
+}
+
+/// Whether a word can stand in JSON outside of a text.
+fn is_json(word: &str) -> bool {
+    let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+    word.parse::<f64>().is_ok() || matches!(word.to_lowercase().as_str(), "" | "true" | "false" | "null")
 }
 
 /// A word with its accents as own characters, and without.
-fn spelled(word: &str, in_any_case: bool) -> BTreeSet<String> {
+fn spelled(word: &str) -> BTreeSet<String> {
     let composed: String = word.nfc().collect();
     let decomposed: String = word.nfd().collect();
-    [composed, decomposed].iter().map(|word| pattern(word, in_any_case)).collect()
+    [composed, decomposed].iter().map(|word| pattern(word)).collect()
 }
 
-fn pattern(word: &str, in_any_case: bool) -> String {
+fn pattern(word: &str) -> String {
     let mut pattern = String::new();
     let mut was_blank = false;
     for character in word.chars() {
@@ -64,7 +67,7 @@ fn pattern(word: &str, in_any_case: bool) -> String {
         if is_blank && !was_blank {
             pattern.push_str(r"(?:\s|\+|\\+[nrt]|\\+u00[aA2]0|%(?:25)*(?:20|0[aAdD9]))+");
         } else if !is_blank {
-            push_character(&mut pattern, character, in_any_case);
+            push_character(&mut pattern, character);
         }
         was_blank = is_blank;
     }
@@ -72,11 +75,9 @@ fn pattern(word: &str, in_any_case: bool) -> String {
 }
 
 /// A character in both cases: as itself, as a JSON escape, or percent-encoded.
-fn push_character(pattern: &mut String, character: char, in_any_case: bool) {
+fn push_character(pattern: &mut String, character: char) {
     let mut cases = BTreeSet::from([character]);
-    if in_any_case {
-        cases.extend(single(character.to_lowercase()).into_iter().chain(single(character.to_uppercase())));
-    }
+    cases.extend(single(character.to_lowercase()).into_iter().chain(single(character.to_uppercase())));
     pattern.push_str("(?:");
     for (place, one) in cases.into_iter().enumerate() {
         if place > 0 {
@@ -122,17 +123,20 @@ mod tests {
 
     #[test]
     fn a_letter_is_matched_in_both_cases_and_all_encodings() {
-        assert_eq!(pattern("j", true), r"(?:J|\\+u004[aA]|%(?:25)*4[aA]|j|\\+u006[aA]|%(?:25)*6[aA])");
-        assert_eq!(pattern("@", true), r"(?:\@|\\+u0040|%(?:25)*40)");
-        assert_eq!(pattern("é", false), r"(?:é|\\+u00[eE]9|%(?:25)*[cC]3%(?:25)*[aA]9)");
+        assert_eq!(pattern("j"), r"(?:J|\\+u004[aA]|%(?:25)*4[aA]|j|\\+u006[aA]|%(?:25)*6[aA])");
+        assert_eq!(pattern("@"), r"(?:\@|\\+u0040|%(?:25)*40)");
     }
 
     #[test]
-    fn a_short_name_and_one_with_quotes_are_not_searched_for() {
-        for name in ["", "Jo", "J\"x y", "a\\b c"] {
+    fn only_a_name_of_several_words_that_is_no_json_is_searched() {
+        for name in
+            ["", "  ", "Joe", "Notion", "null", "a \"b\"", "a \\ b", "null, true", "5 , 6.5", "a\u{7} b"]
+        {
             assert_eq!(sql_pattern([], [name]), None, "{name}");
         }
-        assert!(sql_pattern([], ["Joe"]).is_some());
+        for name in ["Joe Doe", "Acme, Inc.", "Route 66", "李 小龙"] {
+            assert!(sql_pattern([], [name]).is_some(), "{name}");
+        }
         assert_eq!(sql_pattern([], []), None);
     }
 }

@@ -220,7 +220,7 @@ mod tests {
             "https://dashboard.stripe.com/test/payments/pi_1"
         );
         let error = source("sandbox/..").err().expect("refused").to_string();
-        assert!(error.contains("STRIPE_ACCOUNT: must be the id of an account"), "{error}");
+        assert!(error.contains("STRIPE_ACCOUNT must be the id of an account"), "{error}");
     }
 
     #[test]

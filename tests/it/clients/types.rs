@@ -293,6 +293,7 @@ async fn sent_by_commands() -> Vec<Typed> {
             ("NOTION_RATE_PER_MINUTE", "0"),
             ("STRIPE_WEBHOOK_SECRET", "whsec_0123456789abcdefghijklmnopqrstuv"),
             ("AUTH", "off"),
+            ("LISTEN_ADDR", "127.0.0.1:8000"),
             ("DATABASE_URL", database.url().expose_secret()),
         ]);
         if args[0] == "doctor" {
