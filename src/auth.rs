@@ -91,10 +91,10 @@ pub async fn require_key_of_browser(
     }
 }
 
-/// Paths that answer at any host if no key is required: probes, which tell nothing, metrics, which have a key of
-/// their own, and webhooks, which are signed. A webhook's path may be spelled in another way, so it need only contain
-/// the word. The API's paths that change something may contain a name with it.
-const OPEN_PATHS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+/// Paths that answer at any host if no key is required: probes, which tell nothing, and webhooks, which are
+/// signed. A webhook's path may be spelled in another way, so it need only contain the word. A path of the API that
+/// changes a destination may contain a name with it.
+const OPEN_PROBES: [&str; 2] = ["/livez", "/readyz"];
 const WEBHOOK: &str = "webhook";
 const CHANGES: &str = "/api/v1/destinations/";
 
@@ -116,7 +116,7 @@ pub fn check_origin(access: &Access, request: &Request) -> Result<(), Problem> {
             let is_webhook = request.method() == Method::POST
                 && !path.starts_with(CHANGES)
                 && path.to_ascii_lowercase().contains(WEBHOOK);
-            let is_open = OPEN_PATHS.contains(&path) || is_webhook;
+            let is_open = OPEN_PROBES.contains(&path) || is_webhook;
             let is_allowed = is_public || is_local(host, None) || host.is_some_and(is_address) || is_open;
             if is_allowed { Ok(()) } else { Err(wrong_host()) }
         }

@@ -30,6 +30,10 @@ pub(super) const FORM_BYTES_MAX: usize = 16 * 1024;
 /// How long a page waits for the database to say whether its session was ended.
 const LOOKUP_MAX: Duration = Duration::from_secs(3);
 
+/// How long a page may take. A lost connection to the database shows only by a timeout, and a page reads several
+/// times.
+const PAGE_MAX: Duration = Duration::from_secs(10);
+
 /// The form field of the token.
 pub(super) const TOKEN: &str = "token";
 
@@ -73,10 +77,10 @@ impl FromRequestParts<Ui> for Visitor {
 
 /// Accepts a request with its visitor, or redirects it to the login.
 pub(super) async fn require_session(State(ui): State<Ui>, mut request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let reads = is_read(request.method());
     let found = match &*ui.access {
         Access::Open { .. } | Access::LocalOnly { .. } => None,
-        Access::Keys(keys) => match session(&ui, keys, request.headers(), is_read(request.method())).await {
+        Access::Keys(keys) => match session(&ui, keys, request.headers(), reads).await {
             Ok(Some(found)) => Some(found),
             Ok(None) if reads => return to_login(&request),
             Ok(None) => return ErrorPage::signed_out().into_response(),
@@ -118,7 +122,13 @@ pub(super) async fn require_session(State(ui): State<Ui>, mut request: Request, 
         },
     };
     request.extensions_mut().insert(visitor);
-    next.run(request).await
+    if !reads {
+        return next.run(request).await;
+    }
+    match timeout(PAGE_MAX, next.run(request)).await {
+        Ok(page) => page,
+        Err(_elapsed) => ErrorPage::busy("The database did not answer in time.").into_response(),
+    }
 }
 
 /// Whether a request has a session. Use it only for reading: other pages can make a browser send the

@@ -345,6 +345,22 @@ async fn a_retry_of_a_delivered_execution_updates_its_page() {
 }
 
 #[tokio::test]
+async fn a_page_of_which_the_answer_has_only_the_id_is_delivered_and_written_again() {
+    let service = Service::start().await;
+    for route in [Route::Create, Route::Update] {
+        service.sandbox.fault(FaultRule::always(Fault::Partial).on(route)).unwrap();
+    }
+    let execution = deliver(&service).await;
+    assert_eq!(execution["status"], "success", "{execution}");
+    for _ in 0..2 {
+        assert_eq!(retry(&service, &execution).await.status, 202);
+        assert_eq!(service.until_finished(1).await[0]["status"], "success");
+    }
+    let pages = service.sandbox.pages();
+    assert_eq!((pages.len(), json!(pages[0].id.to_string())), (1, execution["remote_id"].clone()));
+}
+
+#[tokio::test]
 async fn a_page_that_is_written_again_loses_the_figures_that_its_event_does_not_have_and_no_text() {
     let service = Service::builder().template(Template::Full).start().await;
     let columns =

@@ -285,6 +285,20 @@ async fn of_two_columns_with_one_name_doctor_reports_the_usable_one() {
 }
 
 #[tokio::test]
+async fn a_persons_token_is_told_to_expire_before_and_after_it_does() {
+    let set_up = SetUp::new(Template::Full).await;
+    let sandbox = set_up.sandbox.handle();
+    sandbox.set_personal_token(true);
+    let before = set_up.doctor(&[]).await;
+    assert_eq!(before.code, Some(0), "{:#}", before.report);
+    assert!(before.remedy("note", "belongs to a person").contains("expires within a year"));
+    sandbox.set_token("another".to_owned());
+    let after = set_up.doctor(&[]).await;
+    assert_eq!(after.code, Some(2), "{:#}", after.report);
+    assert!(after.remedy("problem", "API token is invalid").contains("because it expired"));
+}
+
+#[tokio::test]
 async fn names_and_ids_in_a_select_are_a_warning() {
     let set_up = SetUp::new(Template::Full).await;
     set_up.sandbox.handle().retype_column(notion_sandbox::DATA_SOURCE_ID, "Customer", "select").unwrap();

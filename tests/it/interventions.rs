@@ -145,7 +145,7 @@ async fn a_manual_pause_is_neither_ended_by_a_probe_nor_replaced_by_an_error() {
         service.executions().await[0]["reason"]
             .as_str()
             .unwrap()
-            .contains("paused by anonymous: moving house")
+            .contains("paused by (no key): moving house")
     );
 
     let resumed = service.post("/api/v1/destinations/notion/resume").await.json();

@@ -5,7 +5,7 @@ use crate::harness::rows::{ClaimFrom, Planner, claim_statement};
 use crate::harness::{Database, rows};
 use eventbridge::config::RetrySettings;
 use eventbridge::domain::delivery::Outcome;
-use eventbridge::store::{Ask, ClaimRequest, Position, WorkClass};
+use eventbridge::store::{Ask, ClaimRequest, Claimed, CompletedLane, Position, RemoteObject, WorkClass};
 use eventbridge::worker::conclude;
 use std::time::Duration;
 
@@ -84,4 +84,42 @@ async fn with_many_dead_rows_in_tables_that_look_empty_each_row_is_found_by_itse
     assert_eq!(store.queue.claim(worker, request).await.unwrap().len(), 100);
     let completion = planner.completion().await;
     assert!(completion.touched_pages() < 40 * 100, "{}: {completion:#?}", completion.touched_pages());
+}
+
+/// The state of this execution is shown, and supersedes nothing.
+fn shown(head: &Claimed) -> CompletedLane {
+    let skipped = Outcome::Skipped { reason: String::new() };
+    let completed = conclude(head, skipped, Duration::ZERO, &RetrySettings::default(), 0.0);
+    CompletedLane {
+        head: completed.attempt,
+        lane: head.lane.clone().unwrap(),
+        newest: head.id,
+        superseded: Vec::new(),
+        shown: Some(RemoteObject { execution: head.id, remote: None, written: None }),
+    }
+}
+
+#[tokio::test]
+async fn with_many_dead_rows_of_busy_lanes_each_row_is_found_by_itself() {
+    const LANES: u32 = 100;
+    let database = Database::new().await;
+    let store = database.store();
+    let worker = store.queue.register_worker().await.unwrap();
+    let (destination, class, from) = ("notion".to_owned(), WorkClass::Fresh, Position::START);
+    let asks = [Ask { destination, class, from, until: None, most: LANES }];
+    let request = ClaimRequest { limit: LANES, ..ClaimRequest::one(&asks) };
+    let lanes = "'lane ' || n % 100";
+    database.change(rows::queued(2_500, "notion", lanes)).await;
+    let (_held, _pid) = database.hold_snapshot().await;
+    for _ in 0..25 {
+        let claimed = store.queue.claim(worker, request).await.unwrap();
+        let all: Vec<_> = claimed.iter().map(shown).collect();
+        assert_eq!(store.queue.complete_lanes(&all).await.unwrap().len(), 100);
+    }
+    database.vacuum().await;
+    database.change(rows::queued(100, "notion", lanes)).await;
+    assert_eq!(store.queue.claim(worker, request).await.unwrap().len(), 100);
+    let completion = Planner::new(&database, worker).await.lane_completion().await;
+    assert!(completion.touched_pages() < 100 * 100, "{}: {completion:#?}", completion.touched_pages());
+    assert!(!completion.scans("executions") && !completion.scans("queue"), "{completion:#?}");
 }

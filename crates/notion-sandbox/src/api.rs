@@ -168,6 +168,12 @@ fn execute_with_fault(shared: &Arc<Shared>, call: Call, body: &Arc<Value>, drawn
             Outcome::Done(value) => Outcome::Refused(committed(&value)),
             refused => refused,
         },
+        Fault::Partial => match execute() {
+            Outcome::Done(value) => {
+                Outcome::Done(json!({ "object": value.get("object"), "id": value.get("id") }))
+            }
+            refused => refused,
+        },
         Fault::Unfiltered => {
             let mut unfiltered = Value::clone(body);
             unfiltered.as_object_mut().and_then(|members| members.remove("filter"));

@@ -116,7 +116,7 @@ impl Call {
     /// Executes it. A page that it creates stays hidden from queries for `lag`.
     pub fn execute(self, state: &mut State, body: &Value, lag: Duration) -> Result<Value, ApiError> {
         match self {
-            Self::Me => Ok(me()),
+            Self::Me => Ok(me(state)),
             Self::Search => search::run(state, body),
             Self::Database(id) => databases::read(state, id),
             Self::CreateDatabase => databases::create(state, body),
@@ -142,7 +142,17 @@ pub fn user(author: Author) -> Value {
     json!({ "object": "user", "id": id })
 }
 
-fn me() -> Value {
+fn me(state: &State) -> Value {
+    if state.is_token_personal {
+        return json!({
+            "object": "user",
+            "id": PERSON_ID,
+            "name": "Sandbox person",
+            "avatar_url": null,
+            "type": "person",
+            "person": { "email": "person@example.com" },
+        });
+    }
     json!({
         "object": "user",
         "id": BOT_ID,

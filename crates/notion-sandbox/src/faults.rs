@@ -57,6 +57,8 @@ pub enum Fault {
     },
     /// 503 after the write was done, naming in `committed_resource_id` what was written.
     Committed,
+    /// The answer has only the id of the page that was written or read: the integration may not read content.
+    Partial,
     /// 502 with a page of HTML from the edge, nothing done.
     Html,
     /// The connection is closed without an answer, nothing done.

@@ -71,6 +71,12 @@ impl SandboxHandle {
         *self.shared.token() = token;
     }
 
+    /// Makes the token one of a person, or one of a connection. A personal one expires: then nothing accepts it, as
+    /// after [`set_token`](Self::set_token).
+    pub fn set_personal_token(&self, is_personal: bool) {
+        self.shared.state().is_token_personal = is_personal;
+    }
+
     /// Sets the rate limit and starts a new window; `None` removes the limit.
     pub fn set_rate(&self, per_minute: Option<u32>) {
         self.shared.limits().connection = Limiter::new(per_minute, WINDOW);

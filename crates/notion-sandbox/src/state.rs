@@ -40,6 +40,8 @@ pub struct State {
     pub is_parent_in_trash: bool,
     /// Whether that page is hidden from the integration, as if only a database were shared with it.
     pub is_parent_hidden: bool,
+    /// Whether the token is a personal access token, which belongs to a person and expires.
+    pub is_token_personal: bool,
 }
 
 /// A container of data sources.
@@ -146,6 +148,7 @@ impl State {
             blocks_max: None,
             is_parent_in_trash: false,
             is_parent_hidden: false,
+            is_token_personal: false,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::Events;
 use crate::domain::event::{EventFacts, EventKey};
 use crate::domain::subscription::TypeFilter;
+use crate::domain::visible::visible_id;
 use crate::store::db::{Connections, Cursor, ListError, Page, Span, StoreError, Window};
 use chrono::{DateTime, Utc};
 
@@ -98,8 +99,9 @@ macro_rules! filtered_events {
             filter.received.before,
             filter.source,
             $types,
-            filter.object_id,
-            filter.account,
+            // As intake stores them.
+            filter.object_id.clone().map(visible_id),
+            filter.account.clone().map(visible_id),
             filter.livemode,
             filter.status,
             i64::from($limit) + 1,

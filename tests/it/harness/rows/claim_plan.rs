@@ -48,9 +48,12 @@ impl Planner {
              prepare claim (uuid, text[], text[], timestamptz[], bigint[], bigint[], bigint, bigint, bigint,
                             bigint, boolean, boolean, timestamptz[]) as {};
              prepare complete (bigint[], bigint[], text[], bigint[], bool[], text[], text[], text[], integer[], text[],
-                               integer[], text[], text[], text[], bigint[], text[], text[], bool[], text[]) as {}",
+                               integer[], text[], text[], text[], bigint[], text[], text[], bool[], text[]) as {};
+             prepare complete_lanes (bigint[], bigint[], text[], bigint[], bool[], text[], text[], text[], jsonb[],
+                                     integer[], integer[], text[], text[], bigint[], bigint[], text[]) as {}",
             claim_statement(),
-            first_statement_of("complete.rs")
+            first_statement_of("complete.rs"),
+            first_statement_of("complete_lanes.rs")
         );
         sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut session).await.unwrap();
         Self { session, worker }
@@ -85,6 +88,23 @@ impl Planner {
         self.plan(&format!(
             "execute complete ('{ids}', '{fences}', {word}, {zero}, {no}, {word}, {none}, {none}, {number}, {word},
                                {number}, {none}, {none}, {none}, {zero}, {none}, {none}, {no}, {none})"
+        ))
+        .await
+    }
+
+    /// Plans the completion of all lanes that run. Each shows its head's state, which supersedes nothing.
+    pub async fn lane_completion(&mut self) -> Plan {
+        let leases =
+            "select array_agg(execution_id)::text, array_agg(fence)::text, array_agg(lane)::text, count(*)
+                        from eventbridge.leases where lane is not null";
+        let (ids, fences, lanes, count): (String, String, String, i64) =
+            sqlx::query_as(leases).fetch_one(&mut self.session).await.unwrap();
+        let all = |value: &str| format!("array_fill({value}, array[{count}])");
+        let (yes, none, number) = (all("true"), all("null::text"), all("0::integer"));
+        let written = all("'{}'::jsonb");
+        self.plan(&format!(
+            "execute complete_lanes ('{ids}', '{fences}', '{lanes}', '{ids}', {yes}, {none}, {none}, {none}, {written},
+                                     {number}, {number}, {none}, {none}, '{{}}', '{{}}', '{{pending}}')"
         ))
         .await
     }
