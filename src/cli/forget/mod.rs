@@ -116,7 +116,7 @@ struct ShownEntry {
 }
 
 pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
-    let vars = environment::vars()?;
+    let vars = command_context::settings()?;
     let sources = command_context::sources(&vars);
     let named = person::read(&args.person, &sources)?;
     environment::start_log(&vars, LogFormat::Text);
