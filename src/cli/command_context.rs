@@ -152,9 +152,7 @@ pub(super) fn add_those_of_dev(vars: &mut Vars) -> anyhow::Result<bool> {
 
 /// The service's database; if the settings name none, that of the `dev` that runs in this folder.
 pub(super) fn database(vars: &Vars) -> anyhow::Result<Database> {
-    let mut vars = vars.clone();
-    add_those_of_dev(&mut vars)?;
-    let mut reader = Reader::new(&vars);
+    let mut reader = Reader::new(vars);
     let database = config::required_database(&mut reader);
     Ok(reader.finish(database)?)
 }

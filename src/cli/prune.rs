@@ -46,7 +46,7 @@ struct Pruned {
 }
 
 pub(super) async fn run(args: PruneArgs) -> anyhow::Result<ExitCode> {
-    let vars = environment::vars()?;
+    let vars = command_context::settings()?;
     environment::start_log(&vars, LogFormat::Text);
     let mut reader = Reader::new(&vars);
     let retention = config::retention(&mut reader);

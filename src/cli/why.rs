@@ -113,16 +113,22 @@ async fn turns(
 ) -> anyhow::Result<Vec<TimelineEntry>> {
     let is_waiting =
         |execution: &&story::Execution| matches!(execution.waiting, Some(Waiting::Worker { .. }));
+    let waiting: Vec<_> =
+        chapters.iter().flat_map(|chapter| &chapter.executions).filter(is_waiting).collect();
+    if waiting.is_empty() {
+        return Ok(Vec::new());
+    }
+    let minutes = context.store.statistics.statistics(Per::Minute, now - OF_LATE, now).await?;
+    let throughput = throughput(&minutes);
     let mut turns = Vec::new();
-    for execution in chapters.iter().flat_map(|chapter| &chapter.executions).filter(is_waiting) {
+    for execution in waiting {
         // Beside an old snapshot the count may not end in time. The story is worth more than its last line.
         let Ok(Some(Place { ahead, is_more })) = context.store.reports.place(execution.id).await else {
             continue;
         };
         let destination = &execution.destination;
-        let minutes = context.store.statistics.statistics(Per::Minute, now - OF_LATE, now).await?;
         let by_rate = seconds_for(&context.destinations, &BTreeMap::from([(destination.clone(), ahead)]));
-        let measured = throughput(&minutes).get(destination).copied();
+        let measured = throughput.get(destination).copied();
         let time = clears_in(ahead, by_rate, measured, TimeDelta::zero()).map(humanize_age);
         let others = capitalised(&count(ahead, is_more));
         let what = match (ahead, time) {

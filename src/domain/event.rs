@@ -145,7 +145,7 @@ mod tests {
             assert_eq!(happened(at(seconds)), at(seconds));
         }
         assert_eq!(happened(None), None);
-        // Nobody simulates a clock in live mode.
+        // Live mode has no simulated clocks.
         assert_eq!(happened_in(Some(false), at(1_900_000_000)), at(1_900_000_000));
         assert_eq!(happened_in(Some(true), at(1_900_000_000)), Some(arrived));
         assert_eq!(happened_in(Some(true), at(1_800_086_400)), at(1_800_086_400));

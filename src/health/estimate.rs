@@ -1,7 +1,7 @@
 //! How long a backlog takes. Pure.
 //!
 //! It takes at least as long as the rate limit says, and as the last minutes show: a destination may be slower
-//! than its rate. What waits for the time of its next attempt is left out, since nobody knows whether that
+//! than its rate. What waits for the time of its next attempt is left out, since it is unknown whether that
 //! succeeds; it has its own time. A rest after repeated failures comes first.
 
 use crate::store::{PENDING, Statistic};

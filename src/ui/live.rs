@@ -45,9 +45,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// within 5 s that it does not.
 const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
 
-/// The time after which a page is told again that the database does not answer: a reload that was under way may
-/// have ended after it was told.
-const SAY_AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// The interval of repeating "unreachable": a reload that was under way may have ended after the last one.
+const REPEAT_AFTER: Duration = Duration::from_secs(3);
 
 /// The longest time between two notifications: what was true may be so no longer, although nothing changed.
 const REASSESS_EVERY: Duration = Duration::from_secs(15);
@@ -159,7 +158,7 @@ impl Live {
         let polling = async {
             let mut last = (ChangeToken::default(), 0);
             let mut notified_at = Instant::now();
-            let mut told_at = Instant::now();
+            let mut unreachable_at = Instant::now();
             loop {
                 tokio::time::sleep(POLL_INTERVAL).await;
                 if self.changes.receiver_count() == 0 {
@@ -195,11 +194,12 @@ impl Live {
                         self.changes.send_if_modified(|changes| {
                             let is_new = is_unreachable && !changes.is_unreachable;
                             changes.is_unreachable |= is_unreachable;
-                            let is_told = is_new || is_unreachable && told_at.elapsed() >= SAY_AGAIN_AFTER;
-                            if is_told {
-                                told_at = Instant::now();
+                            let is_sent =
+                                is_new || is_unreachable && unreachable_at.elapsed() >= REPEAT_AFTER;
+                            if is_sent {
+                                unreachable_at = Instant::now();
                             }
-                            is_told
+                            is_sent
                         });
                     }
                 }

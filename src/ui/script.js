@@ -10,7 +10,7 @@ const dayAndHour = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'nu
 const RELOAD_GAP_MS = 1000;
 const AGO_EVERY_MS = 10000;
 const LISTEN_AGAIN_MS = 5000;
-// A stream that says nothing for so long is dead.
+// A stream without an event for so long is dead.
 const SILENT_MS = 40000;
 const RETRY_MS = 3000;
 
@@ -128,8 +128,8 @@ function live(url) {
   let last = 0;
   let later;
   let freshAt = new Date();
-  let heardAt = performance.now();
-  let toldAt = 0;
+  let receivedAt = performance.now();
+  let unreachableAt = 0;
   // The page is not up to date, and must not look as if it were.
   const stale = (state, why) => {
     say(state, false);
@@ -164,7 +164,7 @@ function live(url) {
       }
       reload().then((isKept) => {
         // What was read before the database was gone does not show that it is back.
-        if (last >= toldAt) fresh();
+        if (last >= unreachableAt) fresh();
         if (isKept) changed();
       }, () => {
         if (!document.getElementById('stale')) stale('Not connected', 'The service does not answer');
@@ -179,18 +179,18 @@ function live(url) {
   const listen = () => {
     stream = new EventSource(url);
     stream.addEventListener('open', () => {
-      heardAt = performance.now();
+      receivedAt = performance.now();
       if (!document.getElementById('stale')) say('Live', true);
       // Catch up on changes that happened while no stream was open.
       if (opened) changed();
       opened = true;
     });
     stream.addEventListener('changed', () => {
-      heardAt = performance.now();
+      receivedAt = performance.now();
       changed();
     });
     stream.addEventListener('unreachable', () => {
-      heardAt = toldAt = performance.now();
+      receivedAt = unreachableAt = performance.now();
       stale('No database', 'The database does not answer: webhooks get 503, and nothing is delivered');
     });
     stream.addEventListener('error', () => {
@@ -204,9 +204,9 @@ function live(url) {
     });
   };
   listen();
-  // A connection can die without an error. The service says something every 15 s.
+  // A connection can die without an error. The service sends an event every 15 s.
   setInterval(() => {
-    if (performance.now() - heardAt < SILENT_MS || document.getElementById('stale')) return;
+    if (performance.now() - receivedAt < SILENT_MS || document.getElementById('stale')) return;
     stale('Not connected', 'The service does not answer');
     changed();
   }, LISTEN_AGAIN_MS);
@@ -217,7 +217,7 @@ function live(url) {
   });
   addEventListener('pageshow', (event) => {
     if (!event.persisted) return;
-    heardAt = performance.now();
+    receivedAt = performance.now();
     listen();
   });
 }

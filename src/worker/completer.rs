@@ -288,16 +288,26 @@ impl CompleterTask {
         completed.sort_by_key(|completed| completed.attempt().execution.0);
         for batch in completed.chunks(R::BATCH_MAX) {
             let Err(error) = self.record(batch, stats).await else { continue };
+            if let [completed] = batch {
+                self.complete_bare(completed, &error, stats).await;
+                continue;
+            }
             warn!(%error, completions = batch.len(), "database refused a batch of completions");
             for completed in batch {
-                let execution_id = completed.attempt().execution.0;
-                let Err(error) = self.record(std::slice::from_ref(completed), stats).await else { continue };
-                error!(%error, execution_id, "database refused a completion");
-                let bare = completed.without_texts();
-                if let Err(error) = self.record(std::slice::from_ref(&bare), stats).await {
-                    error!(%error, execution_id, "completion discarded; its lease will be rescued");
+                if let Err(error) = self.record(std::slice::from_ref(completed), stats).await {
+                    self.complete_bare(completed, &error, stats).await;
                 }
             }
+        }
+    }
+
+    /// Records a refused completion without the destination's texts.
+    async fn complete_bare<R: Recorded>(&self, completed: &R, refusal: &StoreError, stats: &StatsById) {
+        let execution_id = completed.attempt().execution.0;
+        error!(error = %refusal, execution_id, "database refused a completion");
+        let bare = completed.without_texts();
+        if let Err(error) = self.record(std::slice::from_ref(&bare), stats).await {
+            error!(%error, execution_id, "completion discarded; its lease will be rescued");
         }
     }
 

@@ -270,7 +270,7 @@ mod tests {
             summary("j@x.com", &named, &person),
             "1 event names j@x.com or cus_1 (stripe, own account, live mode) or cus_1 (stripe, account acct_2, mode unknown)"
         );
-        let nobody = Named::Customer("cus_9".to_owned());
-        assert_eq!(summary("cus_9", &nobody, &Person::default()), "0 events name cus_9");
+        let unknown = Named::Customer("cus_9".to_owned());
+        assert_eq!(summary("cus_9", &unknown, &Person::default()), "0 events name cus_9");
     }
 }

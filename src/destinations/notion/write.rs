@@ -144,7 +144,7 @@ impl Attempt<'_> {
 
     /// The values to send, by the ids of their columns: those of a new page, those that change on the known page
     /// of an object, or those of an event's known page, which loses the figures and times that the event does not
-    /// have any more: a wrong one would be added up. Nobody remembers what was written to a text, so it may be a
+    /// have any more: a wrong one would be added up. What was written to a text is not recorded, so it may be a
     /// person's.
     pub(super) fn values(&self, table: &Table, page: Option<&str>) -> Map<String, Value> {
         match (page, self.mode) {

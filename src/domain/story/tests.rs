@@ -241,6 +241,6 @@ fn a_remedy_is_said_once_however_many_executions_wait_for_it() {
     };
     let mut lines = [line("set a new one"), line("set a new one"), line("another")];
     say_each_remedy_once(&mut lines);
-    let told: Vec<_> = lines.iter().map(|line| line.what.to_string().contains("What to do")).collect();
-    assert_eq!(told, [false, true, true]);
+    let has_remedy: Vec<_> = lines.iter().map(|line| line.what.to_string().contains("What to do")).collect();
+    assert_eq!(has_remedy, [false, true, true]);
 }

@@ -144,7 +144,7 @@ fn words(
         Cause::TestSecret => (
             "Events of live mode are signed with a secret that is named as one of test mode.".to_owned(),
             format!(
-                "If it is the secret of a live endpoint, name it so in {setting}: live=whsec_…. Otherwise somebody who has the test secret forges events: roll it in the Stripe dashboard."
+                "If it is the secret of a live endpoint, name it so in {setting}: live=whsec_…. Otherwise the test secret is known to a forger: roll it in the Stripe dashboard."
             ),
         ),
         Cause::BodyRewritten => text(

@@ -6,9 +6,9 @@
 mod texts;
 
 use super::Erasure;
-use crate::domain::event::{EventFacts, EventKey, StoredEvent};
+use crate::domain::event::StoredEvent;
 use crate::store::db::StoreError;
-use bytes::Bytes;
+use crate::store::events::stored_event;
 
 /// The most events that one search reads.
 const SEARCHED_EVENTS_MAX: i64 = 500;
@@ -60,7 +60,7 @@ impl Erasure {
                 select id, row_number() over (order by id) as place, sum(bytes) over (order by id) as bytes
                   from following
             )
-            select id, source, event_id, type as event_type, object_id, object_type, account, livemode,
+            select id as "event_key!", source, event_id, type as event_type, object_id, object_type, account, livemode,
                    api_version, created, carries_state, received_at, payload
               from eventbridge.events
              where id = any (array (select id from chosen where place = 1 or bytes <= $3))
@@ -72,24 +72,7 @@ impl Erasure {
         )
         .fetch_all(&self.pool)
         .await?;
-        let events = rows.into_iter().map(|row| StoredEvent {
-            key: EventKey(row.id),
-            source: row.source,
-            event_id: row.event_id,
-            facts: EventFacts {
-                event_type: row.event_type,
-                object_id: row.object_id,
-                object_type: row.object_type,
-                account: row.account,
-                livemode: row.livemode,
-                api_version: row.api_version,
-                created: row.created,
-            },
-            carries_state: row.carries_state,
-            received_at: row.received_at,
-            payload: Bytes::from(row.payload),
-        });
-        Ok(events.collect())
+        Ok(rows.into_iter().map(|row| stored_event!(row)).collect())
     }
 
     /// The entries that were written at destinations for these events and for their objects.
