@@ -27,10 +27,11 @@ pub(super) struct NotionArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum NotionCommand {
-    /// Create a database in Notion with a column for every property, and print the setting for it
+    /// Create a database in Notion with a column for every property except `Status`
     ///
     /// It needs only the connection's token (`NOTION_API_KEY`). On a terminal it waits until a page
-    /// is shared with the connection, and asks under which page to create the database.
+    /// is shared with the connection, and asks under which page to create the database. Then it prints the
+    /// setting for the database and, if you agree, writes it to .env.
     Init(InitArgs),
 }
 

@@ -9,6 +9,7 @@ use eventbridge::store::SnapshotHolderKind;
 use notion_sandbox::{Author, Fault, FaultRule, Route, RunningSandbox, Sandbox, SandboxOptions, Template};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
@@ -375,6 +376,27 @@ async fn notion_init_names_a_database_that_was_created_in_spite_of_an_error() {
     assert_eq!(printed["title"], "Takings", "{printed}");
     let requests = set_up.sandbox.handle().requests();
     assert_eq!(requests.iter().filter(|request| request.path == "/v1/databases").count(), 1);
+}
+
+#[tokio::test]
+async fn the_table_of_dev_has_the_columns_that_notion_init_creates() {
+    /// What a person sees of a column: its type, and the names and colours of its options.
+    fn seen(column: &Value) -> (&str, Vec<[&str; 2]>) {
+        let mut kinds = column.as_object().unwrap().iter().filter(|(_, settings)| settings.is_object());
+        let (kind, settings) = kinds.next().unwrap();
+        let options = settings["options"].as_array().into_iter().flatten();
+        let options = options.map(|option| ["name", "color"].map(|key| option[key].as_str().unwrap()));
+        (kind, options.collect())
+    }
+    fn columns(definitions: &Value) -> BTreeMap<&String, (&str, Vec<[&str; 2]>)> {
+        definitions.as_object().unwrap().iter().map(|(name, column)| (name, seen(column))).collect()
+    }
+    let set_up = SetUp::new(Template::Original).await;
+    assert!(output(&mut set_up.command(&["notion", "init", "--yes"])).await.status.success());
+    let requests = set_up.sandbox.handle().requests();
+    let created = requests.iter().find(|request| request.path == "/v1/databases").unwrap();
+    let of_dev = Template::Init.schema().to_json();
+    assert_eq!(columns(&of_dev), columns(&created.body["initial_data_source"]["properties"]));
 }
 
 #[tokio::test]

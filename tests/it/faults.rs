@@ -7,7 +7,7 @@ use axum::http::Request;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use eventbridge::sources::stripe;
-use notion_sandbox::{DATA_SOURCE_ID, Template};
+use notion_sandbox::Template;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::fs;
@@ -289,9 +289,6 @@ async fn a_public_url_with_a_path_is_served_below_it_with_and_without_the_path()
 #[tokio::test]
 async fn the_sums_and_the_outcome_of_every_recorded_body_are_right() {
     let service = Service::builder().template(Template::Full).start().await;
-    for (column, kind) in [("Collected", "number"), ("Reason", "rich_text")] {
-        service.sandbox.add_column(DATA_SOURCE_ID, column, kind).unwrap();
-    }
     let paid = |name, amount, collected| (name, Some(amount), collected, "Paid", None);
     let other = |name, amount, outcome| (name, Some(amount), None, outcome, None);
     let expected = [

@@ -1,7 +1,7 @@
 //! What a page shows if it depends on other events that the service has received.
 
 use crate::harness::{NOW, Service};
-use notion_sandbox::{DATA_SOURCE_ID, Template};
+use notion_sandbox::Template;
 use serde_json::{Value, json};
 
 /// An event of a request about an object, to be sent as it is.
@@ -24,7 +24,6 @@ fn bank_payment(id: &str, status: &str) -> Value {
 async fn collected(events: &[Value]) -> Vec<Option<String>> {
     let service =
         Service::builder().set("NOTION_RATE_PER_MINUTE", "0").template(Template::Full).start().await;
-    service.sandbox.add_column(DATA_SOURCE_ID, "Collected", "number").unwrap();
     for (place, event) in events.iter().enumerate() {
         assert_eq!(service.post_event(&event.to_string()).await.status, 200, "{event}");
         let executions = service.until_finished(place + 1).await;

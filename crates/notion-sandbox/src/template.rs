@@ -15,6 +15,8 @@ pub enum Template {
     Plain,
     /// Every column that the service can fill, in the types that a user would choose.
     Full,
+    /// The columns that `eventbridge notion init` creates: all but `Status`.
+    Init,
 }
 
 const ORIGINAL: &[(&str, Kind)] = &[
@@ -35,19 +37,28 @@ const FULL: &[(&str, Kind)] = &[
     ("Name", Kind::Title),
     ("Outcome", Kind::Select),
     ("AmountText", Kind::RichText),
-    ("Amount", Kind::Number),
-    ("AmountRefunded", Kind::Number),
+    ("Collected", Kind::Number),
     ("Currency", Kind::Select),
+    ("Reason", Kind::RichText),
     ("CustomerName", Kind::RichText),
     ("CustomerEmail", Kind::Email),
-    ("Customer", Kind::RichText),
     ("Description", Kind::RichText),
-    ("InvoiceNumber", Kind::RichText),
     ("OccurredAt", Kind::Date),
+    ("DueAt", Kind::Date),
+    ("NextAttemptAt", Kind::Date),
+    ("Attempts", Kind::Number),
+    ("InvoiceNumber", Kind::RichText),
+    ("Interval", Kind::Select),
+    ("CancelsAt", Kind::Date),
+    ("Amount", Kind::Number),
+    ("AmountRefunded", Kind::Number),
+    ("DisputeFee", Kind::Number),
+    ("DisputeFeeCurrency", Kind::Select),
     ("Month", Kind::Select),
     ("EventType", Kind::Select),
     ("Status", Kind::Status),
     ("Source", Kind::Select),
+    ("Customer", Kind::RichText),
     ("ObjectId", Kind::RichText),
     ("ObjectType", Kind::Select),
     ("ObjectStatus", Kind::Select),
@@ -64,6 +75,7 @@ const STATUSES: &[(&str, &str)] = &[("pending", "yellow"), ("success", "green"),
 
 const OUTCOMES: &[(&str, &str)] = &[
     ("Paid", "green"),
+    ("Paid outside Stripe", "green"),
     ("Failed", "red"),
     ("Refunded", "orange"),
     ("Partly refunded", "yellow"),
@@ -72,6 +84,11 @@ const OUTCOMES: &[(&str, &str)] = &[
     ("Lost", "red"),
     ("Canceled", "gray"),
     ("Past due", "orange"),
+    ("Action required", "pink"),
+    ("Payout", "brown"),
+    ("Top-up", "brown"),
+    ("Transfer", "brown"),
+    ("Reversed", "gray"),
     ("Info", "blue"),
 ];
 
@@ -82,6 +99,10 @@ impl Template {
             Self::Original => Schema::of(ORIGINAL),
             Self::Plain => Schema::of(PLAIN),
             Self::Full => with_options(Schema::of(FULL)),
+            Self::Init => {
+                let columns: Vec<_> = FULL.iter().copied().filter(|(name, _)| *name != "Status").collect();
+                with_options(Schema::of(&columns))
+            }
         }
     }
 
@@ -91,6 +112,7 @@ impl Template {
             Self::Original => "Stripe events",
             Self::Plain => "Events",
             Self::Full => "Payments",
+            Self::Init => "Stripe payments",
         }
     }
 }
@@ -99,6 +121,9 @@ impl Template {
 /// outcome would be created; here they get meaningful colours.
 fn with_options(mut schema: Schema) -> Schema {
     for (column, kind, options) in [("Status", "status", STATUSES), ("Outcome", "select", OUTCOMES)] {
+        if schema.find(column).is_none() {
+            continue;
+        }
         let options: Vec<_> =
             options.iter().map(|(name, color)| json!({ "name": name, "color": color })).collect();
         let definition = json!({ kind: { "options": options } });
@@ -116,13 +141,14 @@ mod tests {
 
     #[test]
     fn each_template_has_one_title_and_a_column_for_the_key() {
-        for template in [Template::Original, Template::Plain, Template::Full] {
+        for template in [Template::Original, Template::Plain, Template::Full, Template::Init] {
             let schema = template.schema();
             let titles = schema.properties().iter().filter(|property| property.kind == Kind::Title);
             assert_eq!(titles.count(), 1);
             assert!(schema.find("EventId").is_some());
         }
         assert!(Template::Full.schema().find("Status").unwrap().option("success").is_some());
+        assert!(Template::Init.schema().find("Status").is_none());
         assert_eq!(Template::Full.schema().find("Outcome").unwrap().option("Lost").unwrap().color, "red");
     }
 }

@@ -228,7 +228,7 @@ async fn start_sandbox(
     service: SocketAddr,
     journal: Option<PathBuf>,
 ) -> anyhow::Result<RunningSandbox> {
-    let options = SandboxOptions { template: Template::Full, journal, ..SandboxOptions::default() };
+    let options = SandboxOptions { template: Template::Init, journal, ..SandboxOptions::default() };
     // The port next to the service's, so that links to pages stay valid between runs.
     let beside = SocketAddr::new(service.ip(), service.port().checked_add(1).unwrap_or_default());
     let running = match Sandbox::start(beside, options.clone()).await {

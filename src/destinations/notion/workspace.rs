@@ -114,7 +114,7 @@ impl Workspace {
         }
     }
 
-    /// Creates a database with a column for every property, and a view of what customers paid. Notion
+    /// Creates a database with a column for every property except `Status`, and a view of what customers paid. Notion
     /// may answer that it failed after the database was created; then its answer names it.
     pub async fn make_database(
         &self,
