@@ -2,6 +2,7 @@
 //! erased.
 
 use crate::harness::{NOW, Service, eventbridge, output, rows, text, within};
+use notion_sandbox::{Fault, FaultRule, Route};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::process::Output;
@@ -171,4 +172,39 @@ async fn an_equal_id_of_another_account_or_mode_is_another_customer() {
     assert_eq!(removed(&["--account", "acct_1"]).await, 2);
     assert_eq!(removed(&["--mode", "test"]).await, 1);
     assert_eq!(removed(&["--everywhere"]).await, 1);
+}
+
+#[tokio::test]
+async fn bodies_are_kept_while_pages_cannot_be_removed_so_a_repeated_run_finds_them() {
+    let service = Service::start().await;
+    for id in ["evt_1", "evt_2"] {
+        service.post_event(&event(id, "", r#""customer":"cus_Arthur1""#)).await;
+    }
+    service.until_finished(2).await;
+    let (notion, database) = (service.notion_url(), notion_sandbox::DATABASE_ID.to_string());
+    let erase = async |args: &[&str]| {
+        let folder = TempDir::new().unwrap();
+        let mut command = eventbridge(folder.path());
+        command.args(["forget", "cus_Arthur1", "--yes", "--entries"]).args(args).envs([
+            ("DATABASE_URL", service.database.url().expose_secret()),
+            ("NOTION_API_URL", &notion),
+            ("NOTION_API_KEY", notion_sandbox::TOKEN),
+            ("NOTION_DATABASE_ID", &database),
+        ]);
+        output(&mut command).await
+    };
+    let refused = Fault::Restricted;
+    service.sandbox.fault(FaultRule::once(refused).on(Route::Update)).unwrap();
+    let first = erase(&["--json"]).await;
+    assert_eq!(first.status.code(), Some(1), "{first:?}");
+    let first = done(&first);
+    assert_eq!((&first["payloads_removed"], &first["keeps_bodies"]), (&json!(0), &json!(true)), "{first}");
+    assert_eq!(service.sandbox.page_count(), 1);
+
+    let second = erase(&[]).await;
+    let printed = text(&second.stdout);
+    assert!(second.status.success() && printed.contains("Payloads removed: 2"), "{printed}");
+    assert_eq!(service.sandbox.page_count(), 0);
+    let third = text(&erase(&[]).await.stdout);
+    assert!(third.contains("Nothing was removed") && !third.contains("Payloads"), "{third}");
 }

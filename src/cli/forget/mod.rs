@@ -101,6 +101,11 @@ struct Done {
     entries_removed: Vec<ShownEntry>,
     /// Entries that must be removed manually.
     entries_remaining: Vec<ShownEntry>,
+    /// Whether the bodies were kept because entries could not be removed.
+    keeps_bodies: bool,
+    /// Whether a run that is not dry removes the entries.
+    #[serde(skip)]
+    asked_for_entries: bool,
     not_searched: &'static [&'static str],
 }
 
@@ -149,26 +154,30 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     if !args.dry_run && has_any && !prompt::agrees(&question, args.yes).await? {
         bail!("nothing was removed");
     }
-    let mut entries = BTreeSet::new();
-    for some in events.chunks(500) {
-        entries.extend(store.erasure.entries_of(some).await?);
-    }
     if !args.dry_run && !events.is_empty() {
         // An interrupted run may have removed data, so its beginning is recorded too.
         record(&store, &named, &known.customers, &json!({"is": "begun", "events": events.len()})).await?;
     }
-    // Before the events: only their bodies have the names, and a run that was interrupted can be repeated.
+    // The bodies go last: only they have the names and lead to the entries, so a run that was interrupted can be
+    // repeated.
     let texts_changed = match &pattern {
         Some(pattern) => store.erasure.erase_texts(pattern, args.dry_run).await?,
         None => 0,
     };
-    let erased = forget(&store, events, args.dry_run).await?;
     let removes_entries = args.entries && !args.dry_run;
-    let (removed, remaining) = if removes_entries {
-        remove_entries(&store, &instances, entries).await
-    } else {
-        (Vec::new(), entries.into_iter().map(|entry| shown(entry, None)).collect())
-    };
+    let mut entries = Entries::default();
+    if removes_entries {
+        entries.remove(&store, &instances, events).await?;
+    }
+    let keeps_bodies = removes_entries && !entries.remaining.is_empty();
+    let erased = if keeps_bodies { Erased::default() } else { forget(&store, events, args.dry_run).await? };
+    if removes_entries && !keeps_bodies {
+        // What was written while the first ones were removed.
+        entries.remove(&store, &instances, events).await?;
+    } else if !removes_entries {
+        let remaining = entries_of(&store, events).await?;
+        entries.remaining.extend(remaining.into_iter().map(|entry| shown(entry, None)));
+    }
     let done = Done {
         found,
         person: args.person.clone(),
@@ -182,8 +191,10 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
         texts_changed,
         executions_cancelled: erased.cancelled,
         busy_events: erased.busy,
-        entries_removed: removed,
-        entries_remaining: remaining,
+        entries_removed: entries.removed,
+        entries_remaining: entries.remaining,
+        keeps_bodies,
+        asked_for_entries: args.entries,
         not_searched: NOT_SEARCHED,
     };
     if !args.dry_run {
@@ -263,27 +274,47 @@ async fn forget(store: &Store, events: &[i64], dry_run: bool) -> anyhow::Result<
     }
 }
 
-/// Removes entries. Those of an instance that is no longer configured remain.
-async fn remove_entries(
-    store: &Store,
-    instances: &[Instance],
-    entries: BTreeSet<WrittenEntry>,
-) -> (Vec<ShownEntry>, Vec<ShownEntry>) {
-    let (mut removed, mut remaining) = (Vec::new(), Vec::new());
-    for entry in entries {
-        let instance = instances.iter().find(|known| known.subscription.destination == entry.destination);
-        let Some(instance) = instance else {
-            remaining.push(shown(entry, Some("its destination is no longer configured".to_owned())));
-            continue;
-        };
-        let context = CommandDeliveryContext::new(Some(store.clone()), &entry.destination);
-        let remote = Remote { id: entry.id.clone(), url: entry.url.clone(), place: None };
-        match instance.destination.remove(&remote, &context).await {
-            Ok(()) => removed.push(shown(entry, None)),
-            Err(failure) => remaining.push(shown(entry, Some(failure.to_string()))),
+/// What was written about the person at the destinations.
+#[derive(Default)]
+struct Entries {
+    /// The destinations and ids of those that were tried.
+    tried: BTreeSet<(String, String)>,
+    removed: Vec<ShownEntry>,
+    remaining: Vec<ShownEntry>,
+}
+
+impl Entries {
+    /// Removes the entries of these events that were not removed yet. Those of an instance that is no longer
+    /// configured remain.
+    async fn remove(&mut self, store: &Store, instances: &[Instance], events: &[i64]) -> anyhow::Result<()> {
+        for entry in entries_of(store, events).await? {
+            if !self.tried.insert((entry.destination.clone(), entry.id.clone())) {
+                continue;
+            }
+            let instance =
+                instances.iter().find(|known| known.subscription.destination == entry.destination);
+            let Some(instance) = instance else {
+                let failure = "its destination is no longer configured".to_owned();
+                self.remaining.push(shown(entry, Some(failure)));
+                continue;
+            };
+            let context = CommandDeliveryContext::new(Some(store.clone()), &entry.destination);
+            let remote = Remote { id: entry.id.clone(), url: entry.url.clone(), place: None };
+            match instance.destination.remove(&remote, &context).await {
+                Ok(()) => self.removed.push(shown(entry, None)),
+                Err(failure) => self.remaining.push(shown(entry, Some(failure.to_string()))),
+            }
         }
+        Ok(())
     }
-    (removed, remaining)
+}
+
+async fn entries_of(store: &Store, events: &[i64]) -> anyhow::Result<BTreeSet<WrittenEntry>> {
+    let mut entries = BTreeSet::new();
+    for some in events.chunks(500) {
+        entries.extend(store.erasure.entries_of(some).await?);
+    }
+    Ok(entries)
 }
 
 fn shown(entry: WrittenEntry, failure: Option<String>) -> ShownEntry {
@@ -293,21 +324,47 @@ fn shown(entry: WrittenEntry, failure: Option<String>) -> ShownEntry {
 
 fn report(done: &Done) -> String {
     let mut lines = vec![format!("{}.", done.found)];
+    if done.events == 0 && done.texts_changed == 0 {
+        let removed = if done.dry_run { "would be removed" } else { "was removed" };
+        lines.push(format!("Nothing {removed}. An earlier run may have removed it already."));
+    } else {
+        lines.extend(counts(done));
+    }
+    lines.push("Not searched:".to_owned());
+    lines.extend(done.not_searched.iter().map(|place| format!("  {place}")));
+    lines.join("\n") + "\n"
+}
+
+/// What was removed, what remains, and what to do about it.
+fn counts(done: &Done) -> Vec<String> {
+    let mut lines = Vec::new();
     let did = if done.dry_run { "would be removed" } else { "removed" };
-    lines.push(format!("Payloads {did}: {}", done.payloads_removed));
-    lines.push(format!("Error messages that could quote them {did}: {}", done.messages_removed));
-    lines.push(format!("Copies of shown objects {did}: {}", done.shown_objects_removed));
-    lines.push(format!("Search terms {did}: {}", done.search_terms_removed));
+    if done.keeps_bodies {
+        lines.push(
+            "Entries at the destinations could not be removed, so the bodies were kept: only they lead to these entries. \
+             Remove the cause and run this command again, or run it without --entries and remove the entries below manually."
+                .to_owned(),
+        );
+    } else {
+        lines.push(format!("Payloads {did}: {}", done.payloads_removed));
+        lines.push(format!("Error messages that could quote them {did}: {}", done.messages_removed));
+        lines.push(format!("Copies of shown objects {did}: {}", done.shown_objects_removed));
+        lines.push(format!("Search terms {did}: {}", done.search_terms_removed));
+        let cancelled = if done.dry_run { "would be cancelled" } else { "cancelled" };
+        lines.push(format!("Pending executions {cancelled}: {}", done.executions_cancelled));
+    }
     let changed = if done.dry_run { "would be changed, at most" } else { "changed" };
     lines.push(format!("Notes and other texts that name them {changed}: {}", done.texts_changed));
-    let cancelled = if done.dry_run { "would be cancelled" } else { "cancelled" };
-    lines.push(format!("Pending executions {cancelled}: {}", done.executions_cancelled));
     if !done.entries_removed.is_empty() {
         lines.push(format!("Removed at the destinations: {}", done.entries_removed.len()));
     }
     if !done.entries_remaining.is_empty() {
-        let how = if done.dry_run { " (--entries removes it)" } else { "" };
-        lines.push(format!("Remains at the destinations{how}: {}", done.entries_remaining.len()));
+        let count = done.entries_remaining.len();
+        lines.push(match (done.dry_run, done.asked_for_entries) {
+            (true, true) => format!("Would be removed at the destinations: {count}"),
+            (true, false) => format!("Would remain at the destinations (--entries removes it): {count}"),
+            (false, _) => format!("Remains at the destinations: {count}"),
+        });
         lines.extend(done.entries_remaining.iter().map(|entry| {
             let place = entry.url.as_deref().unwrap_or(&entry.id);
             let failure = entry.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
@@ -321,7 +378,5 @@ fn report(done: &Done) -> String {
             numbers.join(", ")
         ));
     }
-    lines.push("Not searched:".to_owned());
-    lines.extend(done.not_searched.iter().map(|place| format!("  {place}")));
-    lines.join("\n") + "\n"
+    lines
 }
