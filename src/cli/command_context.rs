@@ -12,7 +12,11 @@ use crate::domain::subscription::{Subscription, TypeFilter};
 use crate::sources::Registry;
 use crate::store::{AddressError, MigrateError, Store};
 use anyhow::{anyhow, bail};
+use std::collections::BTreeMap;
 use std::fmt;
+
+/// The setting that has the address of a service.
+const LISTEN_ADDR: &str = "LISTEN_ADDR";
 
 /// How many connections a command makes at most.
 const CONNECTIONS: u32 = 4;
@@ -138,20 +142,52 @@ pub(super) fn settings() -> anyhow::Result<Vars> {
 
 /// Returns whether a `dev` runs in this folder and its settings were added.
 pub(super) fn add_those_of_dev(vars: &mut Vars) -> anyhow::Result<bool> {
-    if ["DATABASE_URL", "POSTGRES_HOST", "POSTGRES_DB"].iter().any(|name| vars.is_meant(name)) {
+    if names_a_database(vars) {
         return Ok(false);
     }
     let of_dev = LocalState::here()?.settings_of_dev()?;
-    for (name, text) in &of_dev {
+    for (name, text) in of_dev.iter().filter(|(name, _)| *name != LISTEN_ADDR) {
         if !vars.is_meant(name) {
             vars.set(name, text);
         }
     }
+    add_address(vars, &of_dev);
     Ok(!of_dev.is_empty())
+}
+
+/// Adds the address of the `dev` that runs in this folder, unless the settings have one.
+pub(super) fn add_address_of_dev(vars: &mut Vars) -> anyhow::Result<()> {
+    add_address(vars, &LocalState::here()?.settings_of_dev()?);
+    Ok(())
+}
+
+fn add_address(vars: &mut Vars, of_dev: &BTreeMap<String, String>) {
+    if let Some(address) = of_dev.get(LISTEN_ADDR)
+        && !vars.is_meant(LISTEN_ADDR)
+        && !vars.is_meant("PORT")
+    {
+        vars.set(LISTEN_ADDR, address);
+    }
+}
+
+fn names_a_database(vars: &Vars) -> bool {
+    ["DATABASE_URL", "POSTGRES_HOST", "POSTGRES_DB"].iter().any(|name| vars.is_meant(name))
+}
+
+/// What to do if no setting names a database because the `dev` of this folder has stopped; `None` if there is
+/// another cause.
+pub(super) fn stopped_dev(vars: &Vars) -> anyhow::Result<Option<&'static str>> {
+    let has_stopped = !names_a_database(vars) && LocalState::here()?.keeps_data();
+    Ok(has_stopped.then_some(
+        "the dev of this folder keeps its data, but it is not running: start it with \"eventbridge dev\" (or \"cargo run -- dev\"), or set DATABASE_URL",
+    ))
 }
 
 /// The service's database; if the settings name none, that of the `dev` that runs in this folder.
 pub(super) fn database(vars: &Vars) -> anyhow::Result<Database> {
+    if let Some(remedy) = stopped_dev(vars)? {
+        bail!("no database is set; {remedy}");
+    }
     let mut reader = Reader::new(vars);
     let database = config::required_database(&mut reader);
     Ok(reader.finish(database)?)

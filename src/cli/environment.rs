@@ -8,6 +8,7 @@ use crate::telemetry::{self, LogFormat};
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use tracing::warn;
 
@@ -76,6 +77,8 @@ pub(super) fn caller() -> Caller {
     // With sudo the person's own name, not root's.
     let names = ["SUDO_USER", "USER", "LOGNAME"];
     let user = names.iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()));
+    // A container often has no name for its user.
+    let user = user.or_else(|| Some(format!("uid-{}", std::fs::metadata("/proc/self").ok()?.uid())));
     Caller::at_command_line(user.as_deref().unwrap_or("unknown"))
 }
 

@@ -1,6 +1,6 @@
 //! `eventbridge health`: checks whether the service on this machine is ready; for container health checks.
 
-use super::environment;
+use super::{command_context, environment};
 use crate::config::{self, Reader};
 use crate::http_client;
 use anyhow::Context;
@@ -13,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct HealthArgs {
-    /// The address to check; by default /readyz at the port from the settings
+    /// The address to check; by default /readyz of the dev that runs in this folder, otherwise at the port from the settings
     #[arg(long)]
     url: Option<Url>,
 }
@@ -37,7 +37,8 @@ pub(super) async fn run(args: HealthArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn readyz_of_this_machine() -> anyhow::Result<Url> {
-    let vars = environment::vars()?;
+    let mut vars = environment::vars()?;
+    command_context::add_address_of_dev(&mut vars)?;
     let mut reader = Reader::new(&vars);
     let listen = config::listen(&mut reader, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let mut address = reader.finish(listen)?;

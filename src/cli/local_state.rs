@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 
 /// The checkout that a command runs in, and the files that `dev` keeps there. Only their owner can read them.
@@ -26,12 +26,31 @@ impl LocalState {
     /// runs.
     pub(super) fn settings_of_dev(&self) -> anyhow::Result<BTreeMap<String, String>> {
         let path = self.settings_path();
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
+        let unreadable = || format!("{} cannot be read", path.display());
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+            Err(error) => return Err(error).with_context(unreadable),
         };
-        serde_json::from_str(&text).with_context(|| format!("{} cannot be read", path.display()))
+        // A `dev` locks its file while it runs, so a file that can be locked is left of one that was killed.
+        match file.try_lock_shared() {
+            Ok(()) => return Ok(BTreeMap::new()),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error).with_context(unreadable),
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).with_context(unreadable)?;
+        // It is empty for a moment when it is written.
+        if text.is_empty() {
+            Ok(BTreeMap::new())
+        } else {
+            serde_json::from_str(&text).with_context(unreadable)
+        }
+    }
+
+    /// Whether a `dev` has run here and keeps its data.
+    pub(super) fn keeps_data(&self) -> bool {
+        self.folder().is_dir()
     }
 
     pub(super) fn folder(&self) -> PathBuf {

@@ -64,7 +64,8 @@ pub(super) async fn run(args: WhyArgs) -> anyhow::Result<ExitCode> {
     }
     let is_more = found.next.is_some();
     let mut stories = Vec::new();
-    for event in found.rows {
+    // They are found newest first, and shown in the order in which they arrived.
+    for event in found.rows.into_iter().rev() {
         stories.push(story_of(&context, event).await?);
     }
     if output::prints_json(args.json) {

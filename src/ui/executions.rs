@@ -165,7 +165,11 @@ fn facts(ui: &Ui, execution: &ExecutionRow, event: &EventRow) -> Markup {
                     }
                 }
             }
-            div { dt { "Attempts" } dd { (execution.attempt_count()) } }
+            div {
+                // The timeline shows those before the retry too.
+                dt { @if execution.retried_at.is_some() { "Attempts since the retry" } @else { "Attempts" } }
+                dd { (execution.attempt_count()) }
+            }
             div { dt { "Last answer" } dd { @match execution.response_code { Some(code) => (code), None => (none()) } } }
             div {
                 dt { "Next attempt" }

@@ -136,7 +136,7 @@ async fn dev_keeps_its_data_after_a_kill_and_leaves_no_server_behind() {
     let dev = Dev::start(folder.path()).await;
     let mut trigger = eventbridge(folder.path());
     trigger.args(["trigger", "invoice.paid", "--count", "2"]);
-    let done = output(trigger.env("PORT", dev.webhook.port().unwrap().to_string())).await;
+    let done = output(&mut trigger).await;
     let printed = text(&done.stdout);
     assert!(done.status.success(), "{printed}{}", text(&done.stderr));
     assert_eq!(
@@ -149,7 +149,7 @@ async fn dev_keeps_its_data_after_a_kill_and_leaves_no_server_behind() {
     assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
 
     // It finds the same database and the same settings as dev.
-    for arguments in [&["doctor"][..], &["status"], &["why", "in_none"]] {
+    for arguments in [&["doctor"][..], &["status"], &["why", "in_none"], &["health"]] {
         let done = output(eventbridge(folder.path()).args(arguments)).await;
         let said = format!("{}{}", text(&done.stdout), text(&done.stderr));
         assert!(done.status.code() < Some(2) && !said.contains('✗'), "{arguments:?}: {said}");
@@ -162,6 +162,13 @@ async fn dev_keeps_its_data_after_a_kill_and_leaves_no_server_behind() {
         }
     })
     .await;
+    // The file with its settings is still there.
+    assert!(folder.path().join(".eventbridge/settings.json").exists());
+    for arguments in [&["doctor"][..], &["status"], &["why", "in_none"]] {
+        let done = output(eventbridge(folder.path()).args(arguments)).await;
+        let said = format!("{}{}", text(&done.stdout), text(&done.stderr)).replace('\n', " ");
+        assert!(!done.status.success() && said.contains("it is not running"), "{arguments:?}: {said}");
+    }
 
     let dev = Dev::start(folder.path()).await;
     assert_eq!(dev.delivered(2).await, delivered);
@@ -268,9 +275,9 @@ async fn dev_accepts_the_secret_of_a_logged_in_stripe_cli() {
     command.env("PATH", format!("{}:{path}", folder.path().display()));
     let dev = Dev::start_by(command, Some(&database)).await;
     for (secret, accepted) in [("whsec_of_the_cli", true), ("whsec_of_nobody", false)] {
-        let trigger = ["trigger", "invoice.paid", "--url", dev.webhook.as_str()];
-        let done =
-            output(eventbridge(folder.path()).args(trigger).env("STRIPE_WEBHOOK_SECRET", secret)).await;
+        let mut trigger = eventbridge(folder.path());
+        let trigger = trigger.args(["trigger", "invoice.paid"]).env("STRIPE_WEBHOOK_SECRET", secret);
+        let done = output(trigger).await;
         assert_eq!(done.status.success(), accepted, "{}", text(&done.stdout));
     }
     assert_eq!(database.count(rows::events().verified_with("stripe-cli")).await, 1);

@@ -147,7 +147,9 @@ fn table(body: &mut String, state: &State, source: &DataSource) {
         body.push_str("</tr>");
     }
     body.push_str("</tbody></table></div>");
-    let _ = write!(body, "<p class=note>{}</p>", shown_count(total, ROWS_MAX));
+    let trashed = state.pages_of(source.id).filter(|page| page.in_trash).count();
+    let trashed = if trashed > 0 { format!(", {trashed} of them in the trash") } else { String::new() };
+    let _ = write!(body, "<p class=note>{}{trashed}</p>", shown_count(total, ROWS_MAX));
 }
 
 fn page_page(source: &DataSource, page: &Page) -> Response {

@@ -1,7 +1,7 @@
 //! `eventbridge dev`: runs everything on this machine without any setup, and keeps the data between runs.
 
 use super::dev_environment::{DevEnvironment, Options};
-use super::{stripe_cli, trigger};
+use super::stripe_cli;
 use crate::cli::local_state::LocalState;
 use crate::cli::{environment, signals};
 use crate::sources::stripe::NamedSecret;
@@ -32,10 +32,10 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
         // Dropping what has started so far stops it.
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
+    let published = local.publish(&environment.settings)?;
     print!("{}", welcome(&environment, has_cli));
-    local.record_settings(Some(&environment.settings))?;
     let served = environment.serve(async move { stop.cancelled().await }).await;
-    local.record_settings(None)?;
+    drop(published);
     served?;
     println!("Stopped. The data is kept for the next run.");
     Ok(ExitCode::SUCCESS)
@@ -53,10 +53,6 @@ fn welcome(environment: &DevEnvironment, has_cli: bool) -> String {
     );
     let database = environment.postgres.as_ref().map_or("DATABASE_URL", |postgres| postgres.url());
     let webhook = format!("{base}{WEBHOOK_PATH}");
-    let trigger = match webhook.as_str() {
-        trigger::DEFAULT_URL => "trigger invoice.paid".to_owned(),
-        other => format!("trigger invoice.paid --url {other}"),
-    };
     let cli = if has_cli {
         "  (its secret is accepted already)"
     } else {
@@ -73,8 +69,8 @@ fn welcome(environment: &DevEnvironment, has_cli: bool) -> String {
   Postgres       {database}
   Secret         {secret}
 
-  Send a sample  eventbridge {trigger}
-                 (or: cargo run -- {trigger})
+  Send a sample  eventbridge trigger invoice.paid
+                 (or: cargo run -- trigger invoice.paid)
   Stripe CLI     stripe listen --all-snapshot --forward-to {webhook}{cli}
 
 "

@@ -121,7 +121,8 @@ impl DevEnvironment {
         });
         let base_url = format!("http://localhost:{}", address.port());
         let set = |name: &&str| Some(((*name).to_owned(), vars.get(name)?.to_owned()));
-        let settings = missing.iter().filter_map(set).collect();
+        let mut settings: BTreeMap<_, _> = missing.iter().filter_map(set).collect();
+        settings.insert("LISTEN_ADDR".to_owned(), address.to_string());
         Ok(Self { service, listener, base_url, secret, sender, sandbox, postgres, settings })
     }
 

@@ -5,7 +5,7 @@ use crate::cli::local_state::LocalState;
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -37,27 +37,25 @@ impl LocalState {
         let secret = SecretString::from(format!("whsec_{}", hex::encode(rand::random::<[u8; 24]>())));
         self.create_folder()?;
         let path = self.secret_path();
-        let mut file = private_file(&path)?;
+        let mut file = private_file(&path, true)?;
         writeln!(file, "{}", secret.expose_secret()).with_context(|| unwritable(&path))?;
         Ok(secret)
     }
 
-    /// Stores what `dev` has set while it runs, for other commands; `None` removes it.
-    pub(super) fn record_settings(&self, settings: Option<&BTreeMap<String, String>>) -> anyhow::Result<()> {
+    /// Stores what `dev` has set, for other commands, until the result is dropped. `None` if another `dev` of this
+    /// checkout has done so.
+    pub(super) fn publish(&self, settings: &BTreeMap<String, String>) -> anyhow::Result<Option<Published>> {
         self.create_folder()?;
         let path = self.settings_path();
-        match settings {
-            Some(settings) => {
-                let mut file = private_file(&path)?;
-                file.write_all(&serde_json::to_vec(settings)?).with_context(|| unwritable(&path))
-            }
-            None => match fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    Err(error).with_context(|| unwritable(&path))
-                }
-                _ => Ok(()),
-            },
+        let mut file = private_file(&path, false)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error).with_context(|| unwritable(&path)),
         }
+        let text = serde_json::to_vec(settings)?;
+        file.set_len(0).and_then(|()| file.write_all(&text)).with_context(|| unwritable(&path))?;
+        Ok(Some(Published { path, _locked: file }))
     }
 
     fn create_folder(&self) -> anyhow::Result<PathBuf> {
@@ -78,10 +76,29 @@ impl LocalState {
     }
 }
 
-/// An empty file that only its owner can read.
-fn private_file(path: &Path) -> anyhow::Result<File> {
+/// The settings of a running `dev` in a file that it has locked. The lock ends with the process, however it ends.
+pub(super) struct Published {
+    path: PathBuf,
+    _locked: File,
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        // If it cannot be removed, it is not locked any more and has no effect.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A file that only its owner can read, emptied if that is wanted.
+fn private_file(path: &Path, emptied: bool) -> anyhow::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600).open(path).with_context(|| unwritable(path))
+    options
+        .write(true)
+        .create(true)
+        .truncate(emptied)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| unwritable(path))
 }
 
 fn unreadable(path: &Path) -> String {

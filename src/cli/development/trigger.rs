@@ -1,10 +1,10 @@
 //! `eventbridge trigger`: sends signed samples to a running service and prints the answers.
 
 use super::sender;
-use crate::cli::environment;
 use crate::cli::local_state::LocalState;
 use crate::cli::output::counted;
 use crate::cli::secret_files;
+use crate::cli::{command_context, environment};
 use crate::config::{self, InstanceName, Reader};
 use crate::sources::stripe;
 use anyhow::{Context, anyhow, bail};
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use url::Url;
 
 /// The webhook of `dev` with its default address.
-pub(super) const DEFAULT_URL: &str = "http://localhost:8000/api/v1/webhooks/stripe";
+const DEFAULT_URL: &str = "http://localhost:8000/api/v1/webhooks/stripe";
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct TriggerArgs {
@@ -25,7 +25,7 @@ pub(in crate::cli) struct TriggerArgs {
     /// How many to send, each with objects of its own
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     count: u32,
-    /// The webhook's address; by default that of dev, from the settings `LISTEN_ADDR` and `PORT`
+    /// The webhook's address; by default that of the dev that runs in this folder, otherwise from the settings `LISTEN_ADDR` and `PORT`
     #[arg(long)]
     url: Option<Url>,
     // Every user of a machine can read the arguments of its processes, so a secret is none.
@@ -70,9 +70,10 @@ pub(super) async fn run(args: TriggerArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The webhook of `dev`, from the settings of this command.
+/// The webhook of `dev`, from its settings or those of this command.
 fn url_by_settings() -> anyhow::Result<Url> {
-    let vars = environment::vars()?;
+    let mut vars = environment::vars()?;
+    command_context::add_address_of_dev(&mut vars)?;
     let mut reader = Reader::new(&vars);
     let listen = config::listen(&mut reader, IpAddr::V4(Ipv4Addr::LOCALHOST));
     let listen = reader.finish(listen)?;

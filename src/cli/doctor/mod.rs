@@ -49,11 +49,13 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut sections = Vec::new();
     let (mut vars, mut setting_findings) = read_settings();
     let is_dev = command_context::add_those_of_dev(&mut vars)?;
+    let stopped = command_context::stopped_dev(&vars)?;
     let mut reader = Reader::new(&vars);
     let settings = if is_dev {
         setting_findings.push(Finding::note("these are the settings of the dev that runs in this folder"));
         Settings::for_development(&mut reader, DEFAULT_KINDS)
     } else {
+        setting_findings.extend(stopped.map(Finding::note));
         Settings::for_production(&mut reader, DEFAULT_KINDS)
     };
     let sources = Registry::configure(&mut reader, &settings.sources);

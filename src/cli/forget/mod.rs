@@ -291,8 +291,7 @@ impl Entries {
             if !self.tried.insert((entry.destination.clone(), entry.id.clone())) {
                 continue;
             }
-            let instance =
-                instances.iter().find(|known| known.subscription.destination == entry.destination);
+            let instance = instances.iter().find(|known| known.subscription.destination == entry.destination);
             let Some(instance) = instance else {
                 let failure = "its destination is no longer configured".to_owned();
                 self.remaining.push(shown(entry, Some(failure)));

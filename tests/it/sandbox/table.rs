@@ -51,7 +51,7 @@ async fn the_table_lists_the_newest_rows_and_marks_trashed_ones() {
     let (_, html) = seen(&harness, "/").await;
     assert!(html.find("evt_new").unwrap() < html.find("evt_old").unwrap());
     assert_eq!(html.matches("<tr class=trashed").count(), 1);
-    assert!(html.contains("2 pages"));
+    assert!(html.contains("2 pages, 1 of them in the trash"));
     assert!(!html.contains("http-equiv=refresh"));
     assert!(seen(&harness, "/?live=1").await.1.contains("http-equiv=refresh"));
 }
