@@ -245,7 +245,7 @@ async fn views(api: &Api, names: &[String]) -> Result<Vec<DestinationView>, Prob
 
 impl From<BackingOff> for BackingOffView {
     fn from(rest: BackingOff) -> Self {
-        let BackingOff { since, until, after, processes, workers } = rest;
+        let BackingOff { since, until, fresh_until: _, after, processes, workers } = rest;
         Self { since, until, after, processes, workers }
     }
 }

@@ -9,6 +9,8 @@ pub struct BackingOff {
     pub since: DateTime<Utc>,
     /// When the next attempt is made, by any process. If it is past, one is being made.
     pub until: DateTime<Utc>,
+    /// When new work is tried, which may be sooner.
+    pub fresh_until: DateTime<Utc>,
     /// What it follows, such as `repeated 502`.
     pub after: String,
     /// How many processes do so.
@@ -22,6 +24,7 @@ impl BackingOff {
     pub fn add(&mut self, other: &Self) {
         self.since = self.since.min(other.since);
         self.until = self.until.min(other.until);
+        self.fresh_until = self.fresh_until.min(other.fresh_until);
         self.processes += other.processes;
     }
 
@@ -57,6 +60,7 @@ mod tests {
         let one = |seconds, workers| BackingOff {
             since: at,
             until: at + TimeDelta::seconds(seconds),
+            fresh_until: at + TimeDelta::seconds(seconds),
             after: "repeated 502".to_owned(),
             processes: 1,
             workers,

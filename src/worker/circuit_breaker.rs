@@ -9,7 +9,8 @@
 //! A trial may be a retry of what fails again and again. If one fails, new work is still tried: it need not wait
 //! for what is wrong with an old execution. A trial of new work that fails makes both wait.
 //!
-//! Only temporary failures count. If a destination asks for fewer calls, the breaker is open until the time
+//! Only temporary failures count, and only those of attempts that were claimed after the breaker opened last: slow
+//! attempts of a burst make no rest longer. If a destination asks for fewer calls, the breaker is open until the time
 //! that it names, and closed afterwards. Pauses apply to all replicas and are kept in the store.
 
 use crate::domain::delivery::{Failure, Outcome};
@@ -48,6 +49,8 @@ pub(super) struct CircuitBreaker {
     /// Until when new work is not tried either.
     fresh_until: Option<Instant>,
     trial_runs: bool,
+    /// When it opened last.
+    opened_at: Option<Instant>,
     /// Since when it is not closed, and why it opened last.
     opened: Option<(Instant, String)>,
 }
@@ -55,8 +58,10 @@ pub(super) struct CircuitBreaker {
 /// Why and for how long nothing is delivered, as others may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rest {
-    /// The time until the next trial.
+    /// The time until the next trial; none while it runs.
     pub(super) left: Duration,
+    /// The time until new work is tried, which may be sooner.
+    pub(super) fresh_left: Duration,
     /// The time since it opened.
     pub(super) lasts: Duration,
     /// What it rests after, such as `repeated 502`.
@@ -88,25 +93,33 @@ impl CircuitBreaker {
         self.trial_runs = false;
     }
 
-    /// The rest, if there is one.
+    /// The rest, if there is one. A half-open breaker without a trial has nothing to deliver, so it makes nothing wait.
     pub(super) fn rest(&self, now: Instant) -> Option<Rest> {
         let (since, after) = self.opened.as_ref()?;
-        (self.rests > 0 || self.is_open(now)).then(|| Rest {
-            left: self.open_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now)),
+        let left = |until: Option<Instant>| {
+            until
+                .filter(|_| !self.trial_runs)
+                .map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+        };
+        (self.trial_runs || self.is_open(now)).then(|| Rest {
+            left: left(self.open_until),
+            fresh_left: left(self.fresh_until),
             lasts: now.saturating_duration_since(*since),
             after: after.clone(),
         })
     }
 
-    /// Takes the outcome of an attempt into account.
-    pub(super) fn record(&mut self, outcome: &Outcome, is_retry: bool, now: Instant) {
+    /// Takes the outcome of an attempt into account, which was claimed at `leased`.
+    pub(super) fn record(&mut self, outcome: &Outcome, is_retry: bool, leased: Instant, now: Instant) {
         match outcome {
             Outcome::Transient { failure, .. } | Outcome::Ambiguous { failure, .. } => {
-                self.record_failure(failure, is_retry, now);
+                if self.opened_at.is_none_or(|opened| leased > opened) {
+                    self.record_failure(failure, is_retry, now);
+                }
             }
             Outcome::Throttled { wait, .. } => {
                 self.begin_rest("a request to slow down".to_owned(), now);
-                self.open(now + wait.unwrap_or(REST));
+                self.open(now, now + wait.unwrap_or(REST));
                 self.fresh_until = self.open_until;
             }
             // The destination was not asked to write, or the store pauses it on all replicas.
@@ -125,10 +138,6 @@ impl CircuitBreaker {
     }
 
     fn record_failure(&mut self, failure: &Failure, is_retry: bool, now: Instant) {
-        if self.is_open(now) && !self.trial_runs {
-            // This attempt began before the breaker opened and shows nothing new.
-            return;
-        }
         self.failures += 1;
         if self.rests > 0 || self.failures >= FAILURES_MAX {
             let rest = REST.saturating_mul(1 << self.rests.min(16)).min(REST_MAX);
@@ -137,7 +146,7 @@ impl CircuitBreaker {
             self.begin_rest(format!("repeated {what}"), now);
             self.rests += 1;
             self.failures = 0;
-            self.open(now + rest);
+            self.open(now, now + rest);
             self.fresh_until = if is_trial_of_old { Some(now + REST) } else { self.open_until };
         }
     }
@@ -153,7 +162,8 @@ impl CircuitBreaker {
         self.open_until.is_some_and(|until| now < until)
     }
 
-    fn open(&mut self, until: Instant) {
+    fn open(&mut self, now: Instant, until: Instant) {
+        self.opened_at = Some(now);
         self.open_until = self.open_until.max(Some(until));
     }
 }
@@ -172,7 +182,7 @@ mod tests {
 
     fn record_failures(breaker: &mut CircuitBreaker, count: u32, now: Instant) {
         for _ in 0..count {
-            breaker.record(&failed(), false, now);
+            breaker.record(&failed(), false, now, now);
         }
     }
 
@@ -180,10 +190,10 @@ mod tests {
     fn only_many_failures_in_a_row_open_it() {
         let (mut breaker, now) = (CircuitBreaker::default(), Instant::now());
         record_failures(&mut breaker, FAILURES_MAX - 1, now);
-        breaker.record(&succeeded(), false, now);
+        breaker.record(&succeeded(), false, now, now);
         record_failures(&mut breaker, FAILURES_MAX - 1, now);
         assert_eq!(breaker.allowance(now), Allowance::All);
-        breaker.record(&failed(), false, now);
+        breaker.record(&failed(), false, now, now);
         assert_eq!(breaker.allowance(now), Allowance::None);
         assert_eq!(breaker.allowance(now + REST), Allowance::One);
     }
@@ -200,12 +210,12 @@ mod tests {
             assert_eq!(breaker.allowance(now), Allowance::One);
             breaker.begin_trial();
             assert_eq!(breaker.allowance(now), Allowance::None);
-            breaker.record(&failed(), false, now);
+            breaker.record(&failed(), false, now, now);
             breaker.end_trial();
         }
         now += REST_MAX;
         breaker.begin_trial();
-        breaker.record(&succeeded(), false, now);
+        breaker.record(&succeeded(), false, now, now);
         breaker.end_trial();
         assert_eq!(breaker.allowance(now), Allowance::All);
     }
@@ -217,7 +227,7 @@ mod tests {
         let later = now + REST;
         breaker.begin_trial();
         let waits = Outcome::InDoubt { failure: Failure::local("x", "x"), wait: Duration::ZERO };
-        breaker.record(&waits, false, later);
+        breaker.record(&waits, false, later, later);
         assert_eq!(breaker.allowance(later), Allowance::None);
         breaker.end_trial();
         assert_eq!(breaker.allowance(later), Allowance::One);
@@ -228,6 +238,15 @@ mod tests {
         let (mut breaker, now) = (CircuitBreaker::default(), Instant::now());
         record_failures(&mut breaker, 2 * FAILURES_MAX, now);
         assert_eq!(breaker.allowance(now + REST), Allowance::One);
+        let later = now + REST;
+        breaker.begin_trial();
+        for _ in 0..5 {
+            breaker.record(&failed(), false, now, later);
+        }
+        assert!(!breaker.is_open(later), "only the trial counts");
+        breaker.record(&failed(), false, later, later);
+        breaker.end_trial();
+        assert_eq!(breaker.open_until, Some(later + 2 * REST));
     }
 
     #[test]
@@ -237,6 +256,7 @@ mod tests {
         breaker.record(
             &Outcome::Throttled { failure: Failure::local("x", "x"), wait: Some(wait) },
             false,
+            now,
             now,
         );
         assert_eq!(breaker.allowance(now), Allowance::None);
@@ -251,27 +271,27 @@ mod tests {
         for _ in 0..6 {
             assert_eq!(breaker.allowance(now), Allowance::One);
             breaker.begin_trial();
-            breaker.record(&failed(), true, now);
+            breaker.record(&failed(), true, now, now);
             breaker.end_trial();
             assert_eq!(breaker.allowance(now), Allowance::None, "not at once");
             now = breaker.open_until.expect("open");
         }
         breaker.begin_trial();
-        breaker.record(&failed(), true, now);
+        breaker.record(&failed(), true, now, now);
         breaker.end_trial();
         now += REST;
         assert_eq!(breaker.allowance(now), Allowance::OneFresh);
         breaker.begin_trial();
-        breaker.record(&failed(), false, now);
+        breaker.record(&failed(), false, now, now);
         breaker.end_trial();
         assert_eq!(breaker.allowance(now + REST), Allowance::None, "new work failed too");
         now = breaker.open_until.expect("open");
         breaker.begin_trial();
-        breaker.record(&failed(), true, now);
+        breaker.record(&failed(), true, now, now);
         breaker.end_trial();
         now += REST;
         breaker.begin_trial();
-        breaker.record(&succeeded(), false, now);
+        breaker.record(&succeeded(), false, now, now);
         breaker.end_trial();
         assert_eq!(breaker.allowance(now), Allowance::All, "new work shows that it works");
     }
@@ -282,13 +302,28 @@ mod tests {
         assert_eq!(breaker.rest(now), None);
         let failed = Failure { code: Some(502), ..Failure::local("bad_gateway", "x") };
         for _ in 0..FAILURES_MAX {
-            breaker.record(&Outcome::Transient { failure: failed.clone(), wait: None }, false, now);
+            breaker.record(&Outcome::Transient { failure: failed.clone(), wait: None }, false, now, now);
         }
         let rest = breaker.rest(now).expect("open");
         assert_eq!((rest.left, rest.lasts, rest.after.as_str()), (REST, Duration::ZERO, "repeated 502"));
-        let half_open = breaker.rest(now + 2 * REST).expect("half-open");
+        assert_eq!(breaker.rest(now + 2 * REST), None, "nothing waits for it");
+        breaker.begin_trial();
+        let half_open = breaker.rest(now + 2 * REST).expect("a trial");
         assert_eq!((half_open.left, half_open.lasts), (Duration::ZERO, 2 * REST));
-        breaker.record(&succeeded(), false, now + 2 * REST);
+        breaker.record(&succeeded(), false, now + 2 * REST, now + 2 * REST);
+        breaker.end_trial();
         assert_eq!(breaker.rest(now + 2 * REST), None);
+    }
+
+    #[test]
+    fn new_work_is_tried_sooner_than_retries_that_failed() {
+        let (mut breaker, now) = (CircuitBreaker::default(), Instant::now());
+        record_failures(&mut breaker, FAILURES_MAX, now);
+        let now = now + 4 * REST;
+        breaker.begin_trial();
+        breaker.record(&failed(), true, now, now);
+        breaker.end_trial();
+        let rest = breaker.rest(now).expect("open");
+        assert_eq!((rest.left, rest.fresh_left), (2 * REST, REST));
     }
 }

@@ -105,8 +105,8 @@ impl Heartbeat {
 
 /// An open circuit breaker, as the heartbeat reports it to other processes.
 fn resting((destination, rest): (String, Rest)) -> Resting {
-    let Rest { left, lasts, after } = rest;
-    Resting::new(destination, left, lasts, after)
+    let Rest { left, fresh_left, lasts, after } = rest;
+    Resting::new(destination, [left, fresh_left, lasts], after)
 }
 
 /// Counts rescued executions, each with the attempt that the death of its worker ended, and those that

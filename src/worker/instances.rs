@@ -170,7 +170,7 @@ impl InstanceStates {
     /// limit after it.
     pub(super) fn record(&self, name: &str, outcome: &Outcome, began: Began, now: Instant) -> Option<usize> {
         self.with(name, |state| {
-            state.breaker.record(outcome, began.is_retry, now);
+            state.breaker.record(outcome, began.is_retry, began.leased, now);
             let took = now.saturating_duration_since(began.leased);
             if state.slowest(now) <= took {
                 state.slowest = Some((took, now));

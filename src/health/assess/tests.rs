@@ -49,6 +49,7 @@ fn backing_off_for(seconds: i64) -> Destination {
     let rest = BackingOff {
         since: now() - TimeDelta::seconds(seconds),
         until: now() + TimeDelta::seconds(52),
+        fresh_until: now() + TimeDelta::seconds(1),
         after: "repeated 502".to_owned(),
         processes: 1,
         workers: 1,

@@ -28,6 +28,8 @@ pub struct Resting {
     pub destination: String,
     /// The milliseconds until the next attempt.
     pub left_ms: i64,
+    /// The milliseconds until new work is tried.
+    pub fresh_left_ms: i64,
     /// The milliseconds since it began.
     pub lasts_ms: i64,
     /// What it rests after, such as `repeated 502`.
@@ -35,9 +37,10 @@ pub struct Resting {
 }
 
 impl Resting {
-    /// One that lasts for so long already, and `left` longer.
-    pub fn new(destination: String, left: Duration, lasts: Duration, after: String) -> Self {
-        Self { destination, left_ms: milliseconds(left), lasts_ms: milliseconds(lasts), after }
+    /// One that lasts for so long already, and `left` longer; for new work `fresh_left`.
+    pub fn new(destination: String, [left, fresh_left, lasts]: [Duration; 3], after: String) -> Self {
+        let [left_ms, fresh_left_ms, lasts_ms] = [left, fresh_left, lasts].map(milliseconds);
+        Self { destination, left_ms, fresh_left_ms, lasts_ms, after }
     }
 }
 

@@ -35,10 +35,11 @@ impl Reports {
         let mut found: BTreeMap<String, BackingOff> = BTreeMap::new();
         for row in rows {
             for one in row.resting.map(|Json(resting)| resting).unwrap_or_default() {
-                let Resting { destination, left_ms, lasts_ms, after } = one;
+                let Resting { destination, left_ms, fresh_left_ms, lasts_ms, after } = one;
                 let until = row.heartbeat_at + TimeDelta::milliseconds(left_ms);
+                let fresh_until = row.heartbeat_at + TimeDelta::milliseconds(fresh_left_ms);
                 let since = row.heartbeat_at - TimeDelta::milliseconds(lasts_ms);
-                let one = BackingOff { since, until, after, processes: 1, workers };
+                let one = BackingOff { since, until, fresh_until, after, processes: 1, workers };
                 found.entry(destination).and_modify(|known| known.add(&one)).or_insert(one);
             }
         }
@@ -57,7 +58,8 @@ impl Reports {
         let rests = self.backing_off().await?;
         for row in rows.iter_mut().filter(|row| is_pending(row)) {
             let rest = rests.get(&row.destination).filter(|rest| rest.is_everywhere());
-            row.rest_until = rest.map(|rest| rest.until);
+            let is_new = row.attempts == 0 && row.retried_at.is_none();
+            row.rest_until = rest.map(|rest| if is_new { rest.fresh_until } else { rest.until });
             row.rest_cause = rest.map(BackingOff::cause);
         }
         Ok(rows)
