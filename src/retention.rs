@@ -103,7 +103,7 @@ impl Round<'_> {
             let swept = retention.sweep(self.removal, Cutoff::Age(self.age), position, at_once, false).await;
             let swept = match swept {
                 // The same batch would time out again and again; a smaller one makes progress.
-                Err(StoreError::TimedOut) if at_once > 1 => {
+                Err(StoreError::TimedOut | StoreError::TookTooLong) if at_once > 1 => {
                     at_once /= 2;
                     warn!(job = self.name, events = at_once, "batch timed out; trying a smaller one");
                     if self.rest_at(position, began).await? {

@@ -152,7 +152,7 @@ fn from_store(error: StoreError) -> Problem {
             format!("The database is not available. {}.", capitalised(DATABASE_REMEDY)),
             5,
         ),
-        StoreError::TimedOut => Problem::unavailable(
+        StoreError::TimedOut | StoreError::TookTooLong => Problem::unavailable(
             "The database took too long. Request less, for example a narrower time range, or try again later.",
             5,
         ),

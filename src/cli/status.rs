@@ -78,9 +78,9 @@ async fn show(context: &CommandContext, json: bool, before: &str) -> ExitCode {
         }
         Err(NotRead::Unusable(cause)) => Found::without_database(cause),
         // The service itself gets no answer in time either.
-        Err(NotRead::Failed(error @ (StoreError::Unavailable(_) | StoreError::TimedOut))) => {
-            Found::without_database(error.to_string())
-        }
+        Err(NotRead::Failed(
+            error @ (StoreError::Unavailable(_) | StoreError::TimedOut | StoreError::TookTooLong),
+        )) => Found::without_database(error.to_string()),
         Err(NotRead::Failed(error)) => Found::Unknown(error.to_string()),
     };
     if output::prints_json(json) {

@@ -8,7 +8,7 @@ use super::thresholds::Thresholds;
 use crate::domain::humanize::{capitalised, humanize_age};
 use crate::domain::quantity::count;
 use crate::domain::rejection::RejectionStreak;
-use crate::store::{OldestPending, RecentFailureGroup};
+use crate::store::{OldestPending, RecentFailureGroup, UNAVAILABLE_REMEDY};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ impl Assessment {
 }
 
 /// What to do if the database cannot be used. Public.
-pub const DATABASE_REMEDY: &str = "check whether the database runs, accepts connections and writes, and has disk space; the log has its answer";
+pub const DATABASE_REMEDY: &str = UNAVAILABLE_REMEDY;
 
 /// The finding if the database cannot be used, so that there is no snapshot. `since` is when it failed, if
 /// that is known.

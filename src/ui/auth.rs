@@ -127,7 +127,7 @@ pub(super) async fn require_session(State(ui): State<Ui>, mut request: Request, 
     }
     match timeout(PAGE_MAX, next.run(request)).await {
         Ok(page) => page,
-        Err(_elapsed) => ErrorPage::busy("The database did not answer in time.").into_response(),
+        Err(_elapsed) => ErrorPage::from(StoreError::TimedOut).into_response(),
     }
 }
 

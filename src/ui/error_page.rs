@@ -17,11 +17,35 @@ pub(super) struct ErrorPage {
     status: StatusCode,
     title: &'static str,
     detail: Cow<'static, str>,
+    next: Next,
+}
+
+/// What can be done about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Nothing on this page.
+    Leave,
+    /// Opening the page again, as a person decides: it is slow because of what it asks for.
+    Ask,
+    /// Opening the page again as soon as the service works, which the page does itself.
+    Wait,
+    /// Looking whether the change was made: its result is not known.
+    Check,
 }
 
 impl ErrorPage {
     fn new(status: StatusCode, title: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, title, detail: detail.into() }
+        Self { status, title, detail: detail.into(), next: Next::Leave }
+    }
+
+    fn and(self, next: Next) -> Self {
+        Self { next, ..self }
+    }
+
+    /// The same as the answer to a form. A form is not sent again by itself.
+    pub fn after_a_change(self) -> Self {
+        let next = if self.next == Next::Leave { Next::Leave } else { Next::Check };
+        self.and(next)
     }
 
     pub fn not_found(detail: &'static str) -> Self {
@@ -93,13 +117,25 @@ impl From<StoreError> for ErrorPage {
     fn from(error: StoreError) -> Self {
         error!(%error, "dashboard request failed");
         match error {
-            StoreError::TimedOut => {
-                Self::busy("The database took too long: narrow the filter, or try again later.")
+            // Repeating it by itself would only make the database slower.
+            StoreError::TookTooLong => {
+                Self::busy("The database took too long: narrow the filter, or try again later.").and(Next::Ask)
             }
+            StoreError::TimedOut => Self::busy(format!(
+                "The database did not answer in time. {}.",
+                capitalised(DATABASE_REMEDY)
+            ))
+            .and(Next::Wait),
+            error if error.is_without_connection() => Self::busy(format!(
+                "No connection to the database became free in time: slow pages use all of them, or it accepts none. {}.",
+                capitalised(DATABASE_REMEDY)
+            ))
+            .and(Next::Wait),
             StoreError::Unavailable(_) => Self::busy(format!(
                 "The database is not available. Until it is back, webhooks get 503, and the sender retries them. {}.",
                 capitalised(DATABASE_REMEDY)
-            )),
+            ))
+            .and(Next::Wait),
             StoreError::Refused(_) | StoreError::Unexpected(_) => Self::internal(),
         }
     }
@@ -123,19 +159,26 @@ impl From<ListError> for ErrorPage {
 
 impl IntoResponse for ErrorPage {
     fn into_response(self) -> Response {
-        let is_temporary = self.status == StatusCode::SERVICE_UNAVAILABLE;
         let body = html! {
             main.narrow id="main" {
                 p.kicker { (self.status.as_u16()) }
                 h1 { (self.title) }
                 p.lead { (self.detail) }
-                @if is_temporary {
-                    p.soft id="retry" hidden { "This page opens again by itself as soon as it works." }
+                @match self.next {
+                    Next::Wait => p.soft id="retry" hidden { "This page opens again by itself as soon as it works." },
+                    Next::Check => p.soft { "It is not known whether the change was made: go back, reload the page and look." },
+                    Next::Leave | Next::Ask => {}
                 }
-                p { a.button href="/" { "To the overview" } }
+                p {
+                    // An empty address is that of this page.
+                    @if self.next == Next::Ask { a.button href="" { "Try again" } " " }
+                    a.button href="/" { "To the overview" }
+                }
             }
         };
-        let script = if is_temporary { Script::Retry } else { Script::Still };
-        (self.status, document::bare(self.title, script, &body)).into_response()
+        let script = if self.next == Next::Wait { Script::Retry } else { Script::Still };
+        let mut response = (self.status, document::bare(self.title, script, &body)).into_response();
+        response.extensions_mut().insert(self);
+        response
     }
 }

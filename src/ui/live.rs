@@ -5,7 +5,7 @@
 //! an assessment depends on the time: a worker that was killed changes nothing. If the database does not
 //! answer, it sends "unreachable", and the page says that it shows an older state.
 //!
-//! The number of streams is limited, in all and for each session, so that nobody takes all of them. A page of
+//! The number of streams is limited, in all, for each session and for each key, so that one visitor cannot take all. A page of
 //! another origin cannot open one. Each ends after a while, and when the service stops. Data that all pages share
 //! are read once per change, not per page.
 
@@ -34,6 +34,9 @@ const STREAMS_MAX: usize = 64;
 
 /// The largest number of one session. A browser opens six connections to one host at most.
 const STREAMS_OF_SESSION_MAX: usize = 8;
+
+/// The largest number of all sessions of one key, which can log in as often as it wants.
+const STREAMS_OF_HOLDER_MAX: usize = 32;
 
 /// The largest number of one address, if no session is required. Behind a proxy all users have its address.
 const STREAMS_OF_ADDRESS_MAX: usize = 32;
@@ -84,10 +87,12 @@ pub(super) struct Live {
     stop: CancellationToken,
 }
 
-/// Who opened a stream.
+/// Whose stream it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Owner {
     Session(String),
+    /// The holder of the key of all their sessions.
+    Holder(String),
     /// None if the request came over no connection.
     Address(Option<ClientAddress>),
 }
@@ -96,6 +101,7 @@ impl Owner {
     const fn streams_max(&self) -> usize {
         match self {
             Self::Session(_) => STREAMS_OF_SESSION_MAX,
+            Self::Holder(_) => STREAMS_OF_HOLDER_MAX,
             Self::Address(_) => STREAMS_OF_ADDRESS_MAX,
         }
     }
@@ -104,7 +110,7 @@ impl Owner {
 /// The right to one stream; dropping it gives it back.
 #[derive(Debug)]
 struct StreamPermit {
-    owner: Owner,
+    of: Vec<Owner>,
     owners: Arc<Mutex<HashMap<Owner, usize>>>,
     _permit: OwnedSemaphorePermit,
 }
@@ -112,10 +118,12 @@ struct StreamPermit {
 impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = owners.get_mut(&self.owner) {
-            *count -= 1;
-            if *count == 0 {
-                owners.remove(&self.owner);
+        for owner in &self.of {
+            if let Some(count) = owners.get_mut(owner) {
+                *count -= 1;
+                if *count == 0 {
+                    owners.remove(owner);
+                }
             }
         }
     }
@@ -128,18 +136,20 @@ impl Live {
         Self { changes: Arc::new(watch::Sender::default()), permits, owners: Arc::default(), stop }
     }
 
-    /// The right to a stream; `None` if this owner or all together have too many.
-    fn permit(&self, owner: Owner) -> Option<StreamPermit> {
+    /// The right to a stream of these owners; `None` if one of them or all together have too many.
+    fn permit(&self, of: Vec<Owner>) -> Option<StreamPermit> {
         let permit = self.permits.clone().try_acquire_owned().ok()?;
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = owners.entry(owner.clone()).or_default();
-        // The entry exists already if the limit is reached, so none is left behind.
-        if *count >= owner.streams_max() {
+        let has_too_many =
+            |owner: &Owner| owners.get(owner).is_some_and(|count| *count >= owner.streams_max());
+        if of.iter().any(has_too_many) {
             return None;
         }
-        *count += 1;
+        for owner in &of {
+            *owners.entry(owner.clone()).or_default() += 1;
+        }
         drop(owners);
-        Some(StreamPermit { owner, owners: self.owners.clone(), _permit: permit })
+        Some(StreamPermit { of, owners: self.owners.clone(), _permit: permit })
     }
 
     /// The changes that were seen so far.
@@ -223,13 +233,15 @@ pub(super) async fn live(
     if auth::page(&headers) == Page::CrossOrigin {
         return Err(ErrorPage::foreign());
     }
-    let owner = match visitor.session {
-        Some(session) => Owner::Session(session.id().to_owned()),
-        None => Owner::Address(client.map(|Extension(client)| client)),
+    let owners = match visitor.session {
+        Some(session) => {
+            vec![Owner::Session(session.id().to_owned()), Owner::Holder(session.holder.as_str().to_owned())]
+        }
+        None => vec![Owner::Address(client.map(|Extension(client)| client))],
     };
     let permit = ui
         .live
-        .permit(owner)
+        .permit(owners)
         .ok_or_else(|| ErrorPage::busy("Too many pages are open; this one does not update by itself."))?;
     let Live { changes, stop, .. } = ui.live;
     let mut changes = changes.subscribe();
@@ -272,15 +284,22 @@ mod tests {
     #[tokio::test]
     async fn one_session_cannot_take_the_streams_of_others() {
         let live = Live::new(CancellationToken::new());
-        let session = |name: &str| Owner::Session(name.to_owned());
+        let session = |name: &str| vec![Owner::Session(name.to_owned())];
         let mut greedy: Vec<_> = (0..STREAMS_OF_SESSION_MAX).map(|_| live.permit(session("a"))).collect();
         assert!(greedy.iter().all(Option::is_some) && live.permit(session("a")).is_none());
         assert!(live.permit(session("b")).is_some());
-        let of_address: Vec<_> = (0..STREAMS_MAX).map_while(|_| live.permit(Owner::Address(None))).collect();
+        let of_address: Vec<_> =
+            (0..STREAMS_MAX).map_while(|_| live.permit(vec![Owner::Address(None)])).collect();
         assert_eq!(of_address.len(), STREAMS_OF_ADDRESS_MAX);
         greedy.pop();
         assert!(live.permit(session("a")).is_some(), "a closed stream is given back");
         drop((greedy, of_address));
+        let session = |number: usize| {
+            live.permit(vec![Owner::Session(number.to_string()), Owner::Holder("ann".to_owned())])
+        };
+        let of_holder: Vec<_> = (0..STREAMS_MAX).map_while(session).collect();
+        assert_eq!(of_holder.len(), STREAMS_OF_HOLDER_MAX);
+        drop(of_holder);
         assert!(live.owners.lock().expect("not poisoned").is_empty());
     }
 }

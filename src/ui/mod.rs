@@ -53,9 +53,9 @@ use crate::store::{EventRow, Notifier};
 use assets::Asset;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use chrono::{DateTime, Utc};
 use error_page::ErrorPage;
@@ -216,7 +216,11 @@ const HEADERS: [(HeaderName, &str); 5] = [
 ];
 
 async fn add_headers(request: Request, next: Next) -> Response {
+    let is_change = request.method() == Method::POST;
     let mut response = next.run(request).await;
+    if is_change && let Some(page) = response.extensions_mut().remove::<ErrorPage>() {
+        response = page.after_a_change().into_response();
+    }
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }

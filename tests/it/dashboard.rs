@@ -618,3 +618,21 @@ async fn a_page_reports_an_unavailable_database() {
     assert!(page.body.contains("The database is not available") && !page.body.contains("nonexistent"));
     assert!(page.body.contains("data-retry"), "it opens again by itself");
 }
+
+#[tokio::test]
+async fn a_form_that_could_not_be_sent_is_not_repeated_by_the_page() {
+    let service = Service::builder().without_database().start().await;
+    let answer = post_form(&service, "/executions/1/retry", "", &[("sec-fetch-site", "same-origin")]).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
+    assert!(answer.body.contains("not known whether the change was made"), "{}", answer.body);
+    assert!(!answer.body.contains("data-retry") && answer.headers.contains_key("content-security-policy"));
+}
+
+#[tokio::test]
+async fn a_page_that_is_too_slow_is_not_asked_for_again_by_itself() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let _lock = service.database.hold_lock(rows::executions()).await;
+    let page = service.get("/executions").await;
+    assert!(page.body.contains("narrow the filter") && page.body.contains("Try again"), "{}", page.body);
+    assert!(!page.body.contains("data-retry"));
+}

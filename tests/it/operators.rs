@@ -364,7 +364,8 @@ async fn pause_and_resume_stop_and_start_deliveries_and_are_audited() {
 #[tokio::test]
 async fn without_its_database_every_command_names_the_same_cause_and_remedy() {
     let away = "postgres://eventbridge@127.0.0.1:1/eventbridge";
-    let (cause, remedy) = ("127.0.0.1, port 1", "start it, or correct DATABASE_URL");
+    let (cause, remedy) =
+        ("127.0.0.1, port 1", "check whether the database runs at the address in DATABASE_URL");
     for arguments in [
         &["status", "--json"][..],
         &["doctor", "--json"],

@@ -72,4 +72,8 @@ async fn an_undeclared_pooler_is_named_at_the_start_with_the_setting_that_fixes_
     assert!(matches!(store.db.server_info().await, Err(MigrateError::Pooler { .. })));
     let direct = Store::connect_lazily(&database.url(), 4).unwrap();
     direct.db.reach().await.unwrap();
+    // The same address in both settings.
+    let both = Store::connect_lazily_with_pooler(&pooler.url(), Some(&pooler.url()), 4).unwrap();
+    let error = both.db.reach().await.unwrap_err().to_string();
+    assert!(error.starts_with("DATABASE_DIRECT_URL leads to a pooler"), "{error}");
 }

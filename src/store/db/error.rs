@@ -4,6 +4,15 @@ use super::migrations::ApplyError;
 use super::{address, liveness};
 use sqlx::postgres::PgConnectOptions;
 
+/// What to do if the database is not available, in every command and page alike. Public.
+pub const UNAVAILABLE_REMEDY: &str = "check whether the database runs at the address in DATABASE_URL (or POSTGRES_HOST and POSTGRES_PORT), accepts connections and writes, and has disk space";
+
+/// The setting whose address leads past a pooler.
+const DIRECT_URL: &str = "DATABASE_DIRECT_URL";
+
+/// The SQLSTATE of a statement that the server cancelled at its time limit.
+const CANCELLED: &str = "57014";
+
 /// Why a statement failed. The message contains the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -13,6 +22,9 @@ pub enum StoreError {
     /// The database did not answer in time; the statement may have been executed.
     #[error("the database did not answer in time")]
     TimedOut,
+    /// The database cancelled the statement at its time limit; nothing was changed.
+    #[error("the database took too long for this statement and cancelled it")]
+    TookTooLong,
     /// The database refuses the data; the same call will never work.
     #[error("the database refuses the data: {0}")]
     Refused(sqlx::Error),
@@ -33,6 +45,11 @@ fn words(error: &sqlx::Error) -> String {
 }
 
 impl StoreError {
+    /// Whether no connection became free in time, so that nothing is known about the database itself.
+    pub const fn is_without_connection(&self) -> bool {
+        matches!(self, Self::Unavailable(sqlx::Error::PoolTimedOut))
+    }
+
     /// Whether the connection broke before the answer arrived: over another one the call may work at once.
     pub fn is_broken_connection(&self) -> bool {
         matches!(self, Self::Unavailable(error) if liveness::is_broken(error))
@@ -42,8 +59,9 @@ impl StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            // The server cancelled the statement because it took too long.
-            sqlx::Error::Database(database) if database.code().as_deref() == Some("57014") => Self::TimedOut,
+            sqlx::Error::Database(database) if database.code().as_deref() == Some(CANCELLED) => {
+                Self::TookTooLong
+            }
             sqlx::Error::Database(database) => match database.code().as_deref().map(|code| code.get(..2)) {
                 // Data exception, integrity, cardinality, and a limit that the data exceeds.
                 Some(Some("21" | "22" | "23" | "54")) => Self::Refused(error),
@@ -78,12 +96,14 @@ pub enum MigrateError {
     },
     /// A pooler in transaction mode is in front of it, and no address leads past the pooler.
     #[error(
-        "DATABASE_URL leads to a pooler in transaction mode ({at}). Set DATABASE_DIRECT_URL to the address of the \
-         server itself, and leave DATABASE_URL as it is: some connections need a session of their own"
+        "{setting} leads to a pooler in transaction mode ({at}). Set {DIRECT_URL} to the address of the server \
+         itself: some connections need a session of their own"
     )]
     Pooler {
         /// The pooler's host and port.
         at: String,
+        /// The setting that names it.
+        setting: &'static str,
     },
     /// It stores text in an encoding in which some characters do not exist.
     #[error(
@@ -127,14 +147,13 @@ impl MigrateError {
     /// What was found and what to do, in every command alike.
     pub fn parts(&self) -> (String, String) {
         match self {
-            Self::Away(_) | Self::Busy(_) => (
-                self.to_string(),
-                "start it, or correct DATABASE_URL (or POSTGRES_HOST and POSTGRES_PORT); check whether a firewall is in between".to_owned(),
-            ),
-            Self::Pooler { at } => (
-                format!("DATABASE_URL leads to a pooler in transaction mode ({at})"),
-                "set DATABASE_DIRECT_URL to the address of the server itself, and leave DATABASE_URL as it is".to_owned(),
-            ),
+            Self::Away(_) => (self.to_string(), UNAVAILABLE_REMEDY.to_owned()),
+            Self::Busy(_) => (self.to_string(), "wait until they end, or end them".to_owned()),
+            Self::Pooler { at, setting } => {
+                let what = format!("{setting} leads to a pooler in transaction mode ({at})");
+                let and = if *setting == DIRECT_URL { "" } else { ", and leave DATABASE_URL as it is" };
+                (what, format!("set {DIRECT_URL} to the address of the server itself{and}"))
+            }
             Self::Encoding { .. } => {
                 (self.to_string(), "use a database in UTF-8; nothing was stored in this one".to_owned())
             }
@@ -145,8 +164,9 @@ impl MigrateError {
         }
     }
 
-    pub(super) fn pooler(options: &PgConnectOptions) -> Self {
-        Self::Pooler { at: place(options) }
+    /// `is_direct` if the address is the one that should lead past the pooler.
+    pub(super) fn pooler(options: &PgConnectOptions, is_direct: bool) -> Self {
+        Self::Pooler { at: place(options), setting: if is_direct { DIRECT_URL } else { "DATABASE_URL" } }
     }
 
     pub(super) fn of_migration(error: ApplyError, options: &PgConnectOptions) -> Self {

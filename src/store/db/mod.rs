@@ -17,7 +17,7 @@ mod values;
 mod window;
 
 pub use address::AddressError;
-pub use error::{MigrateError, StoreError};
+pub use error::{MigrateError, StoreError, UNAVAILABLE_REMEDY};
 pub use migrations::Migration;
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
 pub(in crate::store) use server_info::snapshot_holders;

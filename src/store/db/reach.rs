@@ -7,7 +7,7 @@ use sqlx::{Connection, Executor, Row};
 
 impl Db {
     /// Fails with the cause if the server cannot be reached, refuses us, or has a pooler in front of it that is not
-    /// declared.
+    /// declared, or that the direct address leads to as well.
     pub async fn reach(&self) -> Result<(), MigrateError> {
         let options = self.pool.direct_options();
         match tokio::time::timeout(CONNECT_WITHIN, self.ask(&options)).await {
@@ -19,11 +19,10 @@ impl Db {
     async fn ask(&self, options: &PgConnectOptions) -> Result<(), MigrateError> {
         let mut first =
             PgConnection::connect_with(options).await.map_err(|error| MigrateError::of(&error, options))?;
-        let is_pooled =
-            if self.pool.is_pooled() { false } else { shares_a_session(&mut first, options).await };
+        let is_pooled = shares_a_session(&mut first, options).await;
         // The answer is known, whether or not the connection closes cleanly.
         let _closed = first.close().await;
-        if is_pooled { Err(MigrateError::pooler(options)) } else { Ok(()) }
+        if is_pooled { Err(MigrateError::pooler(options, self.pool.is_pooled())) } else { Ok(()) }
     }
 }
 
