@@ -524,6 +524,10 @@ create table eventbridge.alerts (
     kind           text not null,
     -- The failure group, if the condition is about one.
     failure_group  text,
+    -- Whether it is sent during quiet hours.
+    urgent         boolean not null default false,
+    -- Whether it was due during quiet hours: it is sent with the digest after them.
+    held           boolean not null default false,
     summary        text not null,
     remedy         text not null,
     -- Since when the condition lasts.
@@ -531,7 +535,8 @@ create table eventbridge.alerts (
     raised_at      timestamptz not null default now(),
     -- When a receiver accepted the alert.
     notified_at    timestamptz,
-    -- When the condition ended. The row is deleted once a receiver has accepted that.
+    -- When the condition ended. The row is deleted once a receiver has accepted that. If the alert was held
+    -- until then, notified_at is null, and the digest reports both.
     resolved_at    timestamptz,
     -- Failed attempts to send it.
     attempts       integer not null default 0,

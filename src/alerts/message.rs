@@ -1,8 +1,9 @@
 //! Messages in each format. A message contains no payload and no other received data.
 
 use super::settings::Format;
-use crate::health::FindingKind;
+use crate::health::{FindingKind, Urgency};
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -15,9 +16,14 @@ pub(super) struct Message {
     pub(super) state: State,
     /// The key of the condition.
     pub(super) key: String,
+    /// What the condition is about; `None` for one that only a newer version knows, and for a test.
+    pub(super) kind: Option<FindingKind>,
+    pub(super) urgency: Urgency,
     pub(super) summary: String,
     pub(super) remedy: String,
     pub(super) since: DateTime<Utc>,
+    /// The zone in which people read its times.
+    pub(super) zone: Tz,
     /// The page that shows more.
     pub(super) link: Option<Url>,
 }
@@ -43,37 +49,46 @@ pub(super) struct Written {
     pub(super) body: String,
 }
 
+impl Written {
+    pub(super) fn json(body: &Value) -> Self {
+        Self { headers: vec![("content-type", "application/json".to_owned())], body: body.to_string() }
+    }
+}
+
 impl Message {
     /// The message in this format.
     pub(super) fn write(&self, format: Format) -> Written {
-        let json = |body: &Value| Written {
-            headers: vec![("content-type", "application/json".to_owned())],
-            body: body.to_string(),
-        };
         match format {
-            Format::Slack => json(&json!({ "text": slack_escaped(&self.text()) })),
-            Format::Discord => json(&json!({
+            Format::Slack => Written::json(&json!({ "text": slack_escaped(&self.text()) })),
+            Format::Discord => Written::json(&json!({
                 "content": self.text(),
                 "allowed_mentions": { "parse": [] },
             })),
             Format::Ntfy => Written { headers: self.ntfy_headers(), body: self.body() },
-            Format::Json => json(&self.for_programs()),
+            Format::Json => Written::json(&self.for_programs()),
         }
     }
 
     fn title(&self) -> String {
         match self.state {
             State::Raised => format!("EventBridge: {}", self.summary),
-            // The summary says that nothing was accepted since, which is over.
-            State::Resolved { .. } if self.key.starts_with(FindingKind::Rejected.as_str()) => {
-                "EventBridge, over: webhooks are no longer rejected.".to_owned()
-            }
-            State::Resolved { .. } => format!("EventBridge, over: {}", self.summary),
+            State::Resolved { .. } => format!("EventBridge, over: {}", self.ended()),
             State::Test => "EventBridge: this is a test, nothing is wrong.".to_owned(),
         }
     }
 
+    /// What is over. A summary that states what is not so any more would mislead.
+    fn ended(&self) -> &str {
+        match self.kind {
+            Some(FindingKind::Rejected) => "webhooks are no longer rejected.",
+            Some(FindingKind::NotArriving | FindingKind::Silence) => "webhooks arrive again.",
+            Some(FindingKind::Database) => "the database can be used again.",
+            _ => &self.summary,
+        }
+    }
+
     fn body(&self) -> String {
+        let at = |time| at(time, self.zone);
         let mut lines = match self.state {
             State::Raised => {
                 vec![format!("Since {}.", at(self.since)), format!("What to do: {}", self.remedy)]
@@ -91,12 +106,13 @@ impl Message {
     }
 
     fn ntfy_headers(&self) -> Vec<(&'static str, String)> {
-        let (priority, tags) = match self.state {
-            State::Raised => ("high", "warning"),
-            State::Resolved { .. } | State::Test => ("default", "white_check_mark"),
+        let (priority, tags) = match (self.state, self.urgency) {
+            // Urgent is the priority that breaks through a phone's own quiet hours.
+            (State::Raised, Urgency::Wake) => ("urgent", "rotating_light"),
+            (State::Raised, Urgency::Morning) => ("default", "warning"),
+            (State::Resolved { .. } | State::Test, _) => ("default", "white_check_mark"),
         };
-        // A header may contain printable ASCII characters only.
-        let title = self.title().chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect();
+        let title = plain_header(&self.title());
         let mut headers =
             vec![("title", title), ("priority", priority.to_owned()), ("tags", tags.to_owned())];
         headers.extend(self.link.as_ref().map(|link| ("click", link.to_string())));
@@ -112,6 +128,7 @@ impl Message {
         json!({
             "service": "eventbridge",
             "state": state,
+            "urgency": self.urgency.as_str(),
             "key": self.key,
             "summary": self.summary,
             "remedy": self.remedy,
@@ -122,12 +139,18 @@ impl Message {
     }
 }
 
-fn at(time: DateTime<Utc>) -> String {
-    time.format("%Y-%m-%d %H:%M UTC").to_string()
+/// A time as people of a zone read it, with the zone.
+pub(super) fn at(time: DateTime<Utc>, zone: Tz) -> String {
+    time.with_timezone(&zone).format("%Y-%m-%d %H:%M %Z").to_string()
+}
+
+/// A header may contain printable ASCII characters only.
+pub(super) fn plain_header(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
 }
 
 /// Escapes the three characters that begin Slack's markup.
-fn slack_escaped(text: &str) -> String {
+pub(super) fn slack_escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -139,9 +162,12 @@ mod tests {
         Message {
             state,
             key: "paused notion".to_owned(),
+            kind: Some(FindingKind::Paused),
+            urgency: Urgency::Morning,
             summary: "Deliveries to notion are paused (columns).".to_owned(),
             remedy: "add a text column <EventId> & wait".to_owned(),
             since: time(0),
+            zone: Tz::UTC,
             link: Some("https://eventbridge.example.com/api/v1/health".parse().expect("a URL")),
         }
     }
@@ -186,9 +212,29 @@ mod tests {
     }
 
     #[test]
+    fn an_alert_that_wakes_somebody_is_urgent_until_it_is_over() {
+        let priority = |state, urgency| {
+            let headers = Message { urgency, ..message(state) }.write(Format::Ntfy).headers;
+            headers.into_iter().find(|(name, _)| *name == "priority").map(|(_, priority)| priority)
+        };
+        let over = State::Resolved { at: time(60) };
+        assert_eq!(priority(State::Raised, Urgency::Wake).as_deref(), Some("urgent"));
+        assert_eq!(priority(State::Raised, Urgency::Morning).as_deref(), Some("default"));
+        assert_eq!(priority(over, Urgency::Wake).as_deref(), Some("default"));
+        let wake = Message { urgency: Urgency::Wake, ..message(State::Raised) }.write(Format::Json);
+        assert_eq!(serde_json::from_str::<Value>(&wake.body).expect("JSON")["urgency"], "wake");
+    }
+
+    #[test]
+    fn people_read_times_in_their_own_zone() {
+        let message = Message { zone: chrono_tz::Europe::Berlin, ..message(State::Raised) };
+        assert!(message.text().contains("Since 2027-01-15 09:00 CET."), "{}", message.text());
+    }
+
+    #[test]
     fn the_end_of_rejections_does_not_say_that_they_last() {
         let mut resolved = message(State::Resolved { at: time(60) });
-        resolved.key = "rejected webhooks".to_owned();
+        resolved.kind = Some(FindingKind::Rejected);
         resolved.summary = "The last 5 webhooks were rejected, and nothing was accepted since.".to_owned();
         assert_eq!(resolved.title(), "EventBridge, over: webhooks are no longer rejected.");
     }

@@ -4,21 +4,28 @@
 //! when one begins and when it ends. One process at a time evaluates, under a lease. Notices are rows in the
 //! database, so another process sends what the first could not. Only a database failure is reported by each
 //! process on its own, because nothing else could report it.
+//!
+//! During quiet hours only urgent notices are sent. The others are held in their rows, and one digest reports
+//! them afterwards, so a restart loses none and replicas send it once.
 
+mod digest;
 mod message;
+mod quiet_hours;
 mod sender;
 mod settings;
 
+pub use quiet_hours::{InvalidQuietHours, QuietHours};
 pub use sender::{AlertError, send_test_alert};
 pub use settings::{Address, AlertSettings, Format, Receiver, settings};
 
 use crate::health::{
-    self, Finding, FindingKind, HealthStore, Notice, PartialSnapshot, Scope, Snapshot, Thresholds, assess,
-    database_unavailable,
+    self, Finding, FindingKind, HealthStore, Notice, PartialSnapshot, Scope, Snapshot, Thresholds, Urgency,
+    assess, database_unavailable,
 };
 use crate::store::{Alerts, Condition, DueAlert, NamedLeases, Store, StoreError};
 use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
+use digest::Digest;
+use futures_util::future::{join, join_all};
 use message::{Message, State};
 use std::future::Future;
 use std::sync::Arc;
@@ -114,6 +121,15 @@ struct Watch {
     database_failure: Option<DatabaseFailure>,
 }
 
+/// What this process has claimed and sends now.
+#[derive(Default)]
+struct Due {
+    /// Each is a message of its own.
+    alerts: Vec<DueAlert>,
+    /// They are one message together.
+    held: Vec<DueAlert>,
+}
+
 /// The database fails, or has recovered and that is not reported yet.
 struct DatabaseFailure {
     since: DateTime<Utc>,
@@ -132,10 +148,11 @@ impl Watch {
                 self.database_works().await;
                 if is_ours {
                     self.heartbeat().await;
-                    let due =
-                        if self.settings.receiver.is_some() { self.evaluate().await } else { Vec::new() };
+                    let Due { alerts, held } =
+                        if self.settings.receiver.is_some() { self.evaluate().await } else { Due::default() };
                     // Concurrently: this process claimed them all, so a slow one must not delay the others.
-                    join_all(due.iter().map(|alert| self.send(alert))).await;
+                    let sending = join_all(alerts.iter().map(|alert| self.send(alert)));
+                    join(sending, self.send_digest(&held)).await;
                 }
             }
             Err(error) => {
@@ -151,14 +168,31 @@ impl Watch {
 
     /// Assesses health, records the active conditions, and claims the due notices. A fact that cannot be read
     /// is not a database failure, because the lease was just written: its alerts stay as they are.
-    async fn evaluate(&self) -> Vec<DueAlert> {
+    async fn evaluate(&self) -> Due {
         if let Err(error) = self.record_conditions().await {
             warn!(%error, "alert conditions could not be recorded");
         }
-        in_time(self.store.alerts.take_alerts()).await.unwrap_or_else(|error| {
+        self.take_due().await.unwrap_or_else(|error| {
             warn!(%error, "due alerts could not be read");
-            Vec::new()
+            Due::default()
         })
+    }
+
+    /// Claims what is to be sent now. In quiet hours it first holds what can wait.
+    async fn take_due(&self) -> Result<Due, StoreError> {
+        let alerts = &self.store.alerts;
+        if self.is_quiet().await? {
+            in_time(alerts.hold_alerts()).await?;
+            return Ok(Due { alerts: in_time(alerts.take_alerts()).await?, held: Vec::new() });
+        }
+        let held = in_time(alerts.take_held()).await?;
+        Ok(Due { alerts: in_time(alerts.take_alerts()).await?, held })
+    }
+
+    /// Whether it is quiet by the clock of the database, which all replicas share.
+    async fn is_quiet(&self) -> Result<bool, StoreError> {
+        let Some(hours) = self.settings.quiet_hours else { return Ok(false) };
+        Ok(hours.cover(in_time(self.store.health.reports.now()).await?, self.settings.zone))
     }
 
     async fn record_conditions(&self) -> Result<(), StoreError> {
@@ -167,7 +201,10 @@ impl Watch {
         let findings = assess(&snapshot, &self.subject.thresholds).findings;
         let conditions: Vec<_> =
             findings.into_iter().filter_map(|finding| condition(finding, snapshot.now)).collect();
-        let kinds: Vec<_> = read.into_iter().map(FindingKind::as_str).collect();
+        // A silence that turns out to be against the pattern is not over.
+        let is_against_pattern = conditions.iter().any(|one| one.kind == FindingKind::NotArriving.as_str());
+        let was_read = |kind: &FindingKind| !(is_against_pattern && *kind == FindingKind::Silence);
+        let kinds: Vec<_> = read.into_iter().filter(was_read).map(FindingKind::as_str).collect();
         in_time(self.store.alerts.record_conditions(&kinds, &conditions)).await
     }
 
@@ -179,10 +216,10 @@ impl Watch {
         };
         let message = self.message(state, &alert.condition);
         let key = alert.condition.key.as_str();
-        match sender::send(receiver, &message).await {
+        match sender::send(receiver, message.write(receiver.format)).await {
             Ok(()) => {
                 info!(key, resolved = alert.resolved_at.is_some(), "alert sent");
-                if let Err(error) = self.store.alerts.mark_notified(alert).await {
+                if let Err(error) = self.store.alerts.mark_notified(std::slice::from_ref(alert)).await {
                     warn!(%error, key, "sent alert could not be recorded; it may be sent again");
                 }
             }
@@ -190,14 +227,34 @@ impl Watch {
         }
     }
 
+    /// Sends what was held in one message.
+    async fn send_digest(&self, held: &[DueAlert]) {
+        let Some(receiver) = self.settings.receiver.as_ref().filter(|_| !held.is_empty()) else { return };
+        let link = self.settings.public_url.as_ref().and_then(|base| at(base, ""));
+        let digest = Digest { held, zone: self.settings.zone, link: link.as_ref() };
+        match sender::send(receiver, digest.write(receiver.format)).await {
+            Ok(()) => {
+                info!(alerts = held.len(), "digest of the quiet hours sent");
+                if let Err(error) = self.store.alerts.mark_notified(held).await {
+                    warn!(%error, "sent digest could not be recorded; it may be sent again");
+                }
+            }
+            Err(error) => error!(%error, "digest of the quiet hours could not be sent; it is tried again"),
+        }
+    }
+
     fn message(&self, state: State, condition: &Condition) -> Message {
+        let kind = condition.kind.parse().ok();
         Message {
             state,
             key: condition.key.clone(),
+            kind,
+            urgency: if condition.is_urgent { Urgency::Wake } else { Urgency::Morning },
             summary: condition.summary.clone(),
             remedy: condition.remedy.clone(),
             since: condition.since,
-            link: self.settings.public_url.as_ref().and_then(|base| page(base, condition.kind.parse().ok())),
+            zone: self.settings.zone,
+            link: self.settings.public_url.as_ref().and_then(|base| page(base, kind)),
         }
     }
 
@@ -232,14 +289,15 @@ impl Watch {
         in_time(health::has_worker(&self.store.health)).await
     }
 
-    /// Reports a database failure that has lasted for a while.
+    /// Reports a database failure that has lasted for a while, in quiet hours too.
     async fn database_fails(&mut self) {
+        let Some(after) = self.subject.thresholds.alerts.database_after else { return };
         let now = Instant::now();
         let failure = self.database_failure.get_or_insert_with(|| DatabaseFailure {
             since: (self.subject.clock)(),
             over_at: None,
             is_reported: false,
-            next_try: now + self.subject.thresholds.alerts.database_after,
+            next_try: now + after,
         });
         failure.over_at = None;
         if !failure.is_reported && failure.next_try <= now {
@@ -268,7 +326,8 @@ impl Watch {
             return;
         };
         let state = failure.over_at.map_or(State::Raised, |at| State::Resolved { at });
-        let sent = sender::send(receiver, &self.message(state, &condition)).await;
+        let message = self.message(state, &condition);
+        let sent = sender::send(receiver, message.write(receiver.format)).await;
         let Some(failure) = &mut self.database_failure else { return };
         match sent {
             Ok(()) if failure.over_at.is_some() => self.database_failure = None,
@@ -296,7 +355,8 @@ fn condition(finding: Finding, now: DateTime<Utc>) -> Option<Condition> {
     let Finding { key, matter, failure_group, since, notice, .. } = finding;
     let Notice { summary, remedy } = notice?;
     let kind = matter.as_str().to_owned();
-    Some(Condition { key, kind, failure_group, summary, remedy, since: since.unwrap_or(now) })
+    let is_urgent = matter.urgency() == Urgency::Wake;
+    Some(Condition { key, kind, failure_group, is_urgent, summary, remedy, since: since.unwrap_or(now) })
 }
 
 /// The answer of the database, if it comes in time.
@@ -306,20 +366,25 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resu
 
 /// The page that shows conditions about this matter; `None` for one that only a newer version knows.
 fn page(public_url: &Url, matter: Option<FindingKind>) -> Option<Url> {
-    let mut base = public_url.clone();
-    if !base.path().ends_with('/') {
-        base.set_path(&format!("{}/", base.path()));
-    }
     let path = match matter {
         Some(FindingKind::Failures) => "failures",
         Some(FindingKind::Backlog | FindingKind::BackingOff) => "executions?status=pending",
         Some(FindingKind::Rejected) => "api/v1/rejections",
         // The overview names the paused destination, and when the last event arrived.
-        Some(FindingKind::Paused | FindingKind::Silence) => "",
+        Some(FindingKind::Paused | FindingKind::NotArriving | FindingKind::Silence) => "",
         Some(FindingKind::Database | FindingKind::NoWorker | FindingKind::OldSnapshot) | None => {
             "api/v1/health"
         }
     };
+    at(public_url, path)
+}
+
+/// The address of a path of the service.
+fn at(public_url: &Url, path: &str) -> Option<Url> {
+    let mut base = public_url.clone();
+    if !base.path().ends_with('/') {
+        base.set_path(&format!("{}/", base.path()));
+    }
     base.join(path).ok()
 }
 

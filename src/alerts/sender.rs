@@ -1,7 +1,8 @@
 //! Sends messages to their receiver. Redirects are not followed, and addresses are not logged.
 
-use super::message::{Message, State};
+use super::message::{Message, State, Written};
 use super::settings::{Address, AlertSettings, Receiver};
+use crate::health::Urgency;
 use chrono::{DateTime, Utc};
 use reqwest::{Method, RequestBuilder, StatusCode};
 
@@ -35,18 +36,20 @@ pub async fn send_test_alert(settings: &AlertSettings, now: DateTime<Utc>) -> Re
     let message = Message {
         state: State::Test,
         key: "test".to_owned(),
+        kind: None,
+        urgency: Urgency::Morning,
         summary: "A test.".to_owned(),
         remedy: "No action is needed.".to_owned(),
         since: now,
+        zone: settings.zone,
         link: settings.public_url.clone(),
     };
-    send(receiver, &message).await?;
+    send(receiver, message.write(receiver.format)).await?;
     Ok(receiver.address.host().to_owned())
 }
 
 /// Sends a message to its receiver.
-pub(super) async fn send(receiver: &Receiver, message: &Message) -> Result<(), AlertError> {
-    let written = message.write(receiver.format);
+pub(super) async fn send(receiver: &Receiver, written: Written) -> Result<(), AlertError> {
     let Address { url, http } = &receiver.address;
     let mut request = http.request(Method::POST, url.clone()).body(written.body);
     for (name, text) in written.headers {

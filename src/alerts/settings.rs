@@ -1,7 +1,9 @@
 //! The settings of alerts: the receiver and the format.
 
-use crate::config::Reader;
+use super::quiet_hours::QuietHours;
+use crate::config::{self, Reader};
 use crate::http_client;
+use chrono_tz::Tz;
 use reqwest::Client;
 use std::fmt;
 use std::time::Duration;
@@ -21,6 +23,10 @@ pub struct AlertSettings {
     pub receiver: Option<Receiver>,
     /// Where a heartbeat is sent every minute, if anywhere.
     pub heartbeat: Option<Address>,
+    /// When alerts that need not wake anyone are held, if ever.
+    pub quiet_hours: Option<QuietHours>,
+    /// The zone of the quiet hours, and of the times in messages.
+    pub zone: Tz,
     /// Where people reach the service, for links.
     pub public_url: Option<Url>,
     /// The time between two evaluations.
@@ -100,9 +106,12 @@ pub fn settings(reader: &mut Reader<'_>) -> AlertSettings {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(url)),
         _ => Err("must be where people reach the service, such as https://eventbridge.example.com"),
     });
+    let quiet_hours = reader.parsed("ALERT_QUIET_HOURS", None, |text| text.parse().map(Some));
     AlertSettings {
         receiver,
         heartbeat,
+        quiet_hours,
+        zone: config::report_timezone(reader),
         public_url,
         evaluate_every: EVALUATE_EVERY,
         rounds: watch::Sender::new(0),
@@ -150,6 +159,18 @@ mod tests {
         let explicit =
             read(&[("ALERT_URL", "https://example.com/x"), ("ALERT_KIND", "slack")]).expect("valid");
         assert_eq!(explicit.receiver.expect("a receiver").format, Format::Slack);
+    }
+
+    #[test]
+    fn quiet_hours_are_off_unless_they_are_set_and_a_wrong_text_is_reported() {
+        assert_eq!(read(&[]).expect("valid").quiet_hours, None);
+        assert_eq!(read(&[("ALERT_QUIET_HOURS", "")]).expect("valid").quiet_hours, None);
+        let night = read(&[("ALERT_QUIET_HOURS", "22:00-07:00"), ("REPORT_TIMEZONE", "Europe/Berlin")]);
+        let night = night.expect("valid");
+        assert_eq!(night.quiet_hours, Some("22:00-07:00".parse().expect("quiet hours")));
+        assert_eq!(night.zone, chrono_tz::Europe::Berlin);
+        let error = read(&[("ALERT_QUIET_HOURS", "10pm-7am")]).expect_err("wrong");
+        assert!(error.contains("ALERT_QUIET_HOURS must be two different times of the day"), "{error}");
     }
 
     #[test]

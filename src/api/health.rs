@@ -5,7 +5,7 @@
 //! can send these, so they must not degrade health.
 
 use super::Api;
-use crate::health::{Destination, Finding, FindingKind, Level, Snapshot, assess};
+use crate::health::{Destination, Finding, FindingKind, Level, Snapshot, Urgency, assess};
 use crate::single_flight::SingleFlight;
 use crate::store::{Db, StoreError};
 use axum::Json;
@@ -57,6 +57,9 @@ pub struct FindingView {
     /// `warning` or `critical`.
     #[schema(example = "critical")]
     pub level: &'static str,
+    /// `wake` if an alert about it is sent during quiet hours too, otherwise `morning`.
+    #[schema(example = "wake")]
+    pub urgency: &'static str,
     /// What is wrong.
     #[schema(example = "No worker is running")]
     pub message: String,
@@ -215,6 +218,7 @@ impl Assessed {
         let finding = FindingView {
             about: "unknown",
             level: Level::Warning.as_str(),
+            urgency: Urgency::Morning.as_str(),
             message: "The database takes too long to answer".to_owned(),
             remedy: "check what keeps the database busy, and read the log".to_owned(),
         };
@@ -230,6 +234,7 @@ impl FindingView {
         (!anybody_can_cause_it).then(|| Self {
             about: matter.as_str(),
             level: level.as_str(),
+            urgency: matter.urgency().as_str(),
             message: headline,
             remedy,
         })

@@ -151,6 +151,14 @@ impl Found {
         }
     }
 
+    fn findings(&self) -> &[Finding] {
+        match self {
+            Self::Assessed(_, assessment) => &assessment.findings,
+            Self::NoDatabase(finding, _) => std::slice::from_ref(finding),
+            Self::Unknown(_) => &[],
+        }
+    }
+
     fn sentences(&self) -> Vec<String> {
         match self {
             Self::Assessed(snapshot, assessment) => assessment.in_utc(snapshot.now),
@@ -187,6 +195,15 @@ impl Found {
             "level": self.level(),
             "headline": self.headline(),
             "sentences": self.sentences(),
+            "findings": self.findings().iter().map(|finding| json!({
+                "about": finding.matter.as_str(),
+                "level": finding.level.as_str(),
+                "urgency": finding.matter.urgency().as_str(),
+                "key": finding.key,
+                "headline": finding.headline,
+                "remedy": finding.remedy,
+                "since": finding.since,
+            })).collect::<Vec<_>>(),
             "seconds_since_last_event": snapshot
                 .and_then(|snapshot| snapshot.arrivals.last_at.map(|at| seconds(snapshot.now - at))),
             "usual_gap_seconds": snapshot

@@ -16,7 +16,8 @@ pub use instances::{DefaultKinds, InstanceName, instances, sources, subscription
 pub use reader::{ConfigError, Reader, SettingError};
 pub use secrets::{ApiKey, Scope};
 pub use settings::{
-    Access, Concurrency, RETENTION_DAYS_MIN, Retention, RetrySettings, Settings, listen, retention,
+    Access, Concurrency, RETENTION_DAYS_MIN, Retention, RetrySettings, Settings, listen, report_timezone,
+    retention,
 };
 pub use vars::Vars;
 

@@ -4,6 +4,7 @@ use super::database::{Database, database, required_database};
 use super::instances::{DefaultKinds, InstanceName, instances, sources};
 use super::reader::{Reader, number_within};
 use super::secrets::{ApiKey, parse_api_keys};
+use chrono_tz::Tz;
 use secrecy::ExposeSecret;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -199,6 +200,19 @@ pub fn listen(reader: &mut Reader<'_>, ip: IpAddr) -> SocketAddr {
         reader.warning("PORT", message);
     }
     address
+}
+
+/// The zone in which people read times and months, from `REPORT_TIMEZONE`.
+pub fn report_timezone(reader: &mut Reader<'_>) -> Tz {
+    match reader.text("REPORT_TIMEZONE").map(str::parse) {
+        None => Tz::UTC,
+        Some(Ok(zone)) => zone,
+        Some(Err(_)) => {
+            // Several parts read it.
+            reader.first_problem("REPORT_TIMEZONE", "must be the name of a time zone, such as Europe/Berlin");
+            Tz::UTC
+        }
+    }
 }
 
 /// How long events are kept, from `RETENTION_DAYS` and `RETENTION_PAYLOAD_DAYS`.

@@ -26,3 +26,4 @@ pub mod subscription;
 pub mod summary;
 pub mod visible;
 pub mod waiting;
+pub mod wall_clock;

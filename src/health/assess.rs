@@ -3,6 +3,8 @@
 use super::estimate::SHORTEST;
 use super::finding::{Finding, FindingKind, Level, Notice, Part, Sentence};
 use super::old_snapshot::OldSnapshot;
+use super::pattern::EVENTS_MIN;
+use super::resends::RESENDS;
 use super::snapshot::{Arrivals, Destination, DestinationBacklog, Failures, OpenFailure, Snapshot};
 use super::thresholds::Thresholds;
 use crate::domain::humanize::{capitalised, humanize_age};
@@ -38,7 +40,7 @@ pub fn assess(snapshot: &Snapshot, thresholds: &Thresholds) -> Assessment {
     findings.extend(destinations.iter().filter_map(|of| backlog(snapshot, of, thresholds)));
     findings.extend(destinations.iter().filter_map(|of| backing_off(snapshot, of)));
     findings.extend(rejected(snapshot, thresholds));
-    findings.extend(silence(snapshot, thresholds));
+    findings.extend(not_arriving(snapshot, thresholds).or_else(|| silence(snapshot, thresholds)));
     findings.extend(failures(snapshot, thresholds));
     findings.extend(old_snapshot(snapshot));
     // The worst first; equals keep the order in which they were found.
@@ -80,7 +82,7 @@ pub fn database_unavailable(since: Option<DateTime<Utc>>) -> Finding {
         since,
         notice: Some(Notice {
             summary: "A process cannot use its database, so webhooks are answered with 503.".to_owned(),
-            remedy: format!("{}. The sender retries webhooks that were not accepted.", capitalised(remedy)),
+            remedy: format!("{}. {RESENDS}", capitalised(remedy)),
         }),
     }
 }
@@ -274,7 +276,43 @@ fn rejected(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
         since: Some(newest.first_at),
         notice: (is_critical && thresholds.alerts.rejected).then(|| Notice {
             summary: format!("The last {number} webhooks were rejected. {}", newest.message),
-            remedy: newest.remedy.clone(),
+            remedy: format!("{} {RESENDS}", newest.remedy),
+        }),
+    })
+}
+
+/// Webhooks that are rejected do arrive, so their finding is not doubled.
+fn not_arriving(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
+    let Thresholds { silence_factor, zone, .. } = *thresholds;
+    let last_at = snapshot.arrivals.last_at?;
+    let are_rejected =
+        snapshot.rejected.as_ref().is_some_and(|streak| streak.count >= thresholds.rejection_streak);
+    if are_rejected || !snapshot.arrivals.contradict_pattern(silence_factor, snapshot.now, zone) {
+        return None;
+    }
+    let remedy = "check at the sender whether the endpoint is enabled and its deliveries succeed";
+    Some(Finding {
+        key: "not_arriving".to_owned(),
+        matter: FindingKind::NotArriving,
+        failure_group: None,
+        level: Level::Critical,
+        headline: format!("No event for {}", humanize_age(delta(age(snapshot, last_at)))),
+        sentence: vec![
+            Part::text("No event has arrived since "),
+            Part::At(last_at),
+            Part::text(format!(
+                ", and in the same hours of the last weeks at least {EVENTS_MIN} did: {remedy}."
+            )),
+        ],
+        remedy: remedy.to_owned(),
+        since: Some(last_at),
+        notice: Some(Notice {
+            summary: format!(
+                "No webhook arrives, and in the same hours of the last weeks at least {EVENTS_MIN} did."
+            ),
+            remedy: format!(
+                "Check whether the endpoint's deliveries succeed and its URL leads to this service. {RESENDS}"
+            ),
         }),
     })
 }
@@ -300,7 +338,9 @@ fn silence(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
             summary: format!(
                 "No webhook has arrived for longer than {limit_in_words}, far beyond the usual gap."
             ),
-            remedy: "Check at the sender whether the endpoint is enabled, its deliveries succeed, and its address is the one of this service.".to_owned(),
+            remedy: format!(
+                "Check whether the endpoint's deliveries succeed and its URL leads to this service. {RESENDS}"
+            ),
         }),
     })
 }

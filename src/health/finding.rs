@@ -48,6 +48,25 @@ pub enum Level {
     Critical,
 }
 
+/// When an operator should hear of a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// At once, also at night: each hour counts, because events may never arrive or customers are not charged.
+    Wake,
+    /// In the morning: what has arrived is stored, and is delivered late at worst.
+    Morning,
+}
+
+impl Urgency {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wake => "wake",
+            Self::Morning => "morning",
+        }
+    }
+}
+
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindingKind {
@@ -63,7 +82,9 @@ pub enum FindingKind {
     BackingOff,
     /// Webhooks are rejected.
     Rejected,
-    /// No events arrive.
+    /// No events arrive, although they did in the same hours of the last weeks.
+    NotArriving,
+    /// No events arrive for unusually long.
     Silence,
     /// Executions have failed.
     Failures,
@@ -108,17 +129,32 @@ impl Level {
 }
 
 impl FindingKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Database,
         Self::Paused,
         Self::NoWorker,
         Self::Backlog,
         Self::BackingOff,
         Self::Rejected,
+        Self::NotArriving,
         Self::Silence,
         Self::Failures,
         Self::OldSnapshot,
     ];
+
+    /// When an operator should hear of it.
+    pub const fn urgency(self) -> Urgency {
+        match self {
+            // Without a worker the heartbeat stops, which wakes whoever watches it.
+            Self::Database | Self::NoWorker | Self::Rejected | Self::NotArriving => Urgency::Wake,
+            Self::Paused
+            | Self::Backlog
+            | Self::BackingOff
+            | Self::Silence
+            | Self::Failures
+            | Self::OldSnapshot => Urgency::Morning,
+        }
+    }
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
@@ -129,6 +165,7 @@ impl FindingKind {
             Self::Backlog => "backlog",
             Self::BackingOff => "backing_off",
             Self::Rejected => "rejected",
+            Self::NotArriving => "not_arriving",
             Self::Silence => "silence",
             Self::Failures => "failures",
             Self::OldSnapshot => "old_snapshot",
@@ -165,5 +202,20 @@ impl Part {
             Self::Ago(at) => format!("{} ago", humanize_age(now - *at)),
             Self::Link { command, .. } => command.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_loses_events_or_delays_money_wakes_somebody() {
+        let wakes: Vec<_> =
+            FindingKind::ALL.into_iter().filter(|kind| kind.urgency() == Urgency::Wake).collect();
+        assert_eq!(
+            wakes,
+            [FindingKind::Database, FindingKind::NoWorker, FindingKind::Rejected, FindingKind::NotArriving,]
+        );
     }
 }

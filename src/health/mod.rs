@@ -7,13 +7,15 @@ mod assess;
 mod estimate;
 mod finding;
 mod old_snapshot;
+mod pattern;
+mod resends;
 mod silence;
 mod snapshot;
 mod thresholds;
 
 pub use assess::{Assessment, DATABASE_REMEDY, assess, database_unavailable};
 pub use estimate::{OF_LATE, clears_in, throughput};
-pub use finding::{Finding, FindingKind, Level, Notice, Part, Sentence, UnknownMatter};
+pub use finding::{Finding, FindingKind, Level, Notice, Part, Sentence, UnknownMatter, Urgency};
 pub use old_snapshot::OldSnapshot;
 pub use snapshot::{
     Arrivals, Destination, DestinationBacklog, Failures, HealthStore, OpenFailure, OpenFailures,

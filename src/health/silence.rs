@@ -13,7 +13,7 @@ pub(super) const HISTORY: Duration = Duration::from_hours(21 * 24);
 const HOUR: Duration = Duration::from_hours(1);
 
 /// The shortest limit.
-const LIMIT_MIN: Duration = HOUR;
+pub(super) const LIMIT_MIN: Duration = HOUR;
 
 /// With fewer busy hours the usual gap is unknown.
 const HOURS_TO_KNOW_A_GAP: usize = 6;

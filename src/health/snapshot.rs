@@ -4,7 +4,7 @@
 //! all open failures, alerts are about recent ones. It assesses nothing.
 
 use super::finding::FindingKind;
-use super::{estimate, silence};
+use super::{estimate, pattern, silence};
 use crate::domain::backing_off::BackingOff;
 use crate::domain::destination_summary::{DestinationSummary, seconds_for};
 use crate::domain::humanize::humanize_age;
@@ -17,6 +17,7 @@ use crate::store::{
     Store, StoreError, WORKER_DEAD_AFTER,
 };
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -299,7 +300,7 @@ impl PartialSnapshot {
             snapshot.causes_of_rejections = causes(&rejections, &accepted, sources, now);
         }
         if let Some(busy_hours) = purpose.fact("arrivals", busy_hours(store, last_at, now)).await? {
-            read.push(FindingKind::Silence);
+            read.extend([FindingKind::NotArriving, FindingKind::Silence]);
             snapshot.arrivals.busy_hours = busy_hours;
         }
         Ok(Self { snapshot, read })
@@ -353,12 +354,31 @@ pub async fn has_worker(store: &HealthStore) -> Result<bool, StoreError> {
 impl Arrivals {
     /// The usual gap between two events; `None` if too little is known.
     pub fn usual_gap(&self) -> Option<Duration> {
-        silence::usual_gap(&self.busy_hours)
+        silence::usual_gap(self.last_weeks())
     }
 
     /// The silence from which on something is wrong; `None` if too little is known or the factor is 0.
     pub fn silence_limit(&self, factor: u32) -> Option<Duration> {
-        silence::limit(&self.busy_hours, factor)
+        silence::limit(self.last_weeks(), factor)
+    }
+
+    /// Whether the silence until `now` contradicts what the same hours of the last weeks brought, by the clock of
+    /// this zone. It must last for an hour and for `factor` times the usual gap; a factor of 0 means never.
+    pub fn contradict_pattern(&self, factor: u32, now: DateTime<Utc>, zone: Tz) -> bool {
+        let (Some(last_at), Some(gap)) = (self.last_at, self.usual_gap().filter(|_| factor > 0)) else {
+            return false;
+        };
+        let silent_for = now.signed_duration_since(last_at).to_std().unwrap_or_default();
+        silent_for > gap.saturating_mul(factor).max(silence::LIMIT_MIN)
+            && pattern::is_contradicted(&self.busy_hours, last_at, now, zone)
+    }
+
+    /// The hours by which the length of a silence is judged.
+    fn last_weeks(&self) -> &[BusyHour] {
+        let first = self.last_at.map_or(0, |at| {
+            self.busy_hours.partition_point(|hour| hour.at + TimeDelta::hours(1) <= at - silence::HISTORY)
+        });
+        self.busy_hours.get(first..).unwrap_or_default()
     }
 }
 
@@ -368,7 +388,11 @@ async fn busy_hours(
     now: DateTime<Utc>,
 ) -> Result<Vec<BusyHour>, StoreError> {
     match last_at {
-        Some(last_at) => store.statistics.busy_hours(last_at - silence::HISTORY, now).await,
+        // A silence that lasts does not cost more and more.
+        Some(last_at) => {
+            let to = now.min(last_at + pattern::HISTORY);
+            store.statistics.busy_hours(last_at - pattern::HISTORY, to).await
+        }
         None => Ok(Vec::new()),
     }
 }

@@ -4,6 +4,9 @@
 //! The rule: a cause is assessed once. If the assessment has no finding, there is no alert; if there is an
 //! alert, the assessment has the finding from which the alert was made.
 //!
+//! Whether an alert wakes somebody or waits for the morning follows from its kind:
+//! [`FindingKind::urgency`](super::FindingKind::urgency).
+//!
 //! | finding | warning | critical | alert |
 //! |---|---|---|---|
 //! | database unavailable | | at once | after [`AlertRules::database_after`] |
@@ -12,7 +15,8 @@
 //! | backlog | a third of [`Thresholds::backlog`] | [`Thresholds::backlog`] | when critical |
 //! | destination backing off | after 10 s, while something is due | | none: the backlog raises one |
 //! | webhooks rejected | from the first | [`Thresholds::rejection_streak`] | when critical |
-//! | silence | [`Thresholds::silence_factor`] | | at once |
+//! | webhooks do not arrive | | against the pattern of four weeks, see [`Thresholds::silence_factor`] | when critical |
+//! | silence | [`Thresholds::silence_factor`], unless it is against the pattern | | at once |
 //! | old snapshot | 15 min, see [`OldSnapshot`](super::OldSnapshot) | | none: new deliveries stay fast |
 //! | failures | while a group is open | | if the last failure is at most an hour old; then until it is fixed or acknowledged |
 //!
@@ -21,7 +25,8 @@
 //! failure, an old snapshot, and findings whose alerts [`AlertRules`] switch off. Each setting moves the finding and the alert
 //! together.
 
-use crate::config::Reader;
+use crate::config::{self, Reader};
+use chrono_tz::Tz;
 use std::time::Duration;
 
 /// An early warning of a backlog comes after this part of the threshold.
@@ -38,6 +43,8 @@ pub struct Thresholds {
     pub rejection_streak: u64,
     /// No event has arrived for this many times the usual gap. 0 switches the check off.
     pub silence_factor: u32,
+    /// The zone by whose clock the pattern of the last weeks is read.
+    pub zone: Tz,
     /// Which findings become alerts.
     pub alerts: AlertRules,
 }
@@ -46,8 +53,8 @@ pub struct Thresholds {
 /// raise no alert, the backlog of a paused destination is a finding of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AlertRules {
-    /// How long a process must have been without its database before an alert. Not a setting.
-    pub database_after: Duration,
+    /// How long a process must have been without its database before an alert; `None` for no alert.
+    pub database_after: Option<Duration>,
     /// How long a destination may stay paused before an alert; `None` for no alert.
     pub paused_after: Option<Duration>,
     /// Whether a critical backlog raises an alert.
@@ -62,6 +69,7 @@ pub struct AlertRules {
 /// silence factor of 0 switches the check off.
 pub fn thresholds(reader: &mut Reader<'_>) -> Thresholds {
     let default = Thresholds::default();
+    let database_minutes = reader.number("ALERT_DATABASE_MINUTES", 15, 0, 10_080);
     let paused_minutes = reader.number("ALERT_PAUSED_MINUTES", 5, 0, 10_080);
     let backlog_minutes = reader.number("ALERT_PENDING_MINUTES", 15, 0, 10_080);
     let rejection_streak = reader.number("ALERT_REJECTED_IN_A_ROW", 5, 0, 1_000_000);
@@ -70,12 +78,13 @@ pub fn thresholds(reader: &mut Reader<'_>) -> Thresholds {
         backlog: minutes(backlog_minutes).unwrap_or(default.backlog),
         rejection_streak: if rejection_streak > 0 { rejection_streak } else { default.rejection_streak },
         silence_factor: reader.number("ALERT_SILENCE_FACTOR", 10, 0, 1_000),
+        zone: config::report_timezone(reader),
         alerts: AlertRules {
+            database_after: minutes(database_minutes),
             paused_after: minutes(paused_minutes),
             backlog: backlog_minutes > 0,
             rejected: rejection_streak > 0,
             failures: reader.switch("ALERT_FAILURES", true),
-            ..default.alerts
         },
     }
 }
@@ -93,6 +102,7 @@ impl Default for Thresholds {
             backlog: Duration::from_mins(15),
             rejection_streak: 5,
             silence_factor: 10,
+            zone: Tz::UTC,
             alerts: AlertRules::default(),
         }
     }
@@ -101,7 +111,7 @@ impl Default for Thresholds {
 impl Default for AlertRules {
     fn default() -> Self {
         Self {
-            database_after: Duration::from_mins(1),
+            database_after: Some(Duration::from_mins(15)),
             paused_after: Some(Duration::from_mins(5)),
             backlog: true,
             rejected: true,
@@ -131,17 +141,18 @@ mod tests {
     fn zero_switches_an_alert_off_and_leaves_the_assessment_at_its_default() {
         let read = |pairs: &[(&str, &str)]| read(pairs).expect("valid");
         let off = read(&[
+            ("ALERT_DATABASE_MINUTES", "0"),
             ("ALERT_PAUSED_MINUTES", "0"),
             ("ALERT_PENDING_MINUTES", "0"),
             ("ALERT_REJECTED_IN_A_ROW", "0"),
             ("ALERT_FAILURES", "off"),
         ]);
         let none = AlertRules {
+            database_after: None,
             paused_after: None,
             backlog: false,
             rejected: false,
             failures: false,
-            ..AlertRules::default()
         };
         assert_eq!(off, Thresholds { alerts: none, ..Thresholds::default() });
         assert_eq!(read(&[("ALERT_PENDING_MINUTES", "60")]).backlog, Duration::from_hours(1));

@@ -23,7 +23,7 @@ pub use events::{
     RemovedPayload, SearchIndex, SignedPayload, Unindexed,
 };
 pub use maintenance::{
-    Alerts, BackgroundJobs, CancelResult, Condition, Counts, Cutoff, DueAlert, Erased, Erasure,
+    Alerts, BackgroundJobs, CancelResult, Condition, Counts, Cutoff, DueAlert, Erased, Erasure, Held,
     Interventions, NamedLeases, Removal, Replayed, Retention, Retried, RetryResult, RevokedSessions,
     SWEPT_AT_ONCE, Swept, WrittenEntry,
 };

@@ -12,7 +12,7 @@ use eventbridge::config::{Reader, Vars};
 use eventbridge::store::{Addition, Condition};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -142,6 +142,163 @@ async fn two_replicas_send_an_alert_and_its_resolution_once() {
     other.stop().await;
 }
 
+/// Quiet hours from an hour ago until in an hour.
+fn quiet_now() -> String {
+    let now = DateTime::<Utc>::from(SystemTime::now());
+    let (from, to) = (now - TimeDelta::hours(1), now + TimeDelta::hours(1));
+    format!("{}-{}", from.format("%H:%M"), to.format("%H:%M"))
+}
+
+/// The state and the key of each alert of a digest, in alphabetical order.
+fn states(digest: &Value) -> Vec<String> {
+    let alerts = digest["alerts"].as_array().unwrap().iter();
+    let text = |one: &Value, field: &str| one[field].as_str().unwrap().to_owned();
+    let mut states: Vec<_> =
+        alerts.map(|one| format!("{}: {}", text(one, "state"), text(one, "key"))).collect();
+    states.sort_unstable();
+    states
+}
+
+/// Waits until this many alerts are held for the digest.
+async fn until_held(service: &Service, count: i64) {
+    within("the alerts are held", async {
+        while service.database.count(rows::held_alerts()).await < count {
+            service.until_alerts_were_evaluated().await;
+        }
+    })
+    .await;
+}
+
+async fn fail(database: &Database, group: &str) {
+    database.change(rows::failure_group(group, "validation_error", "x")).await;
+    let failed = Ended {
+        class: Some("validation_error"),
+        group: Some(group),
+        ..Ended::failed(Duration::from_mins(5))
+    };
+    database.change(failed).await;
+}
+
+#[tokio::test]
+async fn in_quiet_hours_an_alert_that_can_wait_is_held_and_comes_in_one_digest_of_replicas() {
+    let receiver = Receiver::start().await;
+    let quiet = quiet_now();
+    let one = Service::builder()
+        .set("DESTINATIONS", "")
+        .set("ALERT_URL", &receiver.url)
+        .set("ALERT_QUIET_HOURS", &quiet)
+        .start()
+        .await;
+    let database = one.database.clone();
+    fail(&database, "a").await;
+    fail(&database, "b").await;
+    until_held(&one, 2).await;
+    // Another one begins and ends at night.
+    fail(&database, "passing").await;
+    until_held(&one, 3).await;
+    database.change(rows::executions().in_group("passing").set(&[Set::Status("success")])).await;
+    one.until_alerts_were_evaluated().await;
+    assert_eq!(receiver.count(), 0);
+
+    // A restart in the night.
+    let night = one.replica().set("DESTINATIONS", "");
+    one.stop().await;
+    let night = night.set("ALERT_URL", &receiver.url).set("ALERT_QUIET_HOURS", &quiet).start().await;
+    night.until_alerts_were_evaluated().await;
+    assert_eq!((receiver.count(), database.count(rows::held_alerts()).await), (0, 3));
+
+    // In the morning two replicas run.
+    let morning =
+        |service: &Service| service.replica().set("DESTINATIONS", "").set("ALERT_URL", &receiver.url);
+    let (first, second) = (morning(&night), morning(&night));
+    night.stop().await;
+    let (first, second) = tokio::join!(first.start(), second.start());
+    let digest = receiver.until(1).await[0].json();
+    assert_eq!((&digest["state"], &digest["urgency"]), (&json!("digest"), &json!("morning")), "{digest}");
+    assert_eq!(
+        states(&digest),
+        [
+            "passed: failures notion validation_error passing",
+            "raised: failures notion validation_error a",
+            "raised: failures notion validation_error b",
+        ]
+    );
+    first.until_alerts_were_evaluated().await;
+    second.until_alerts_were_evaluated().await;
+    assert_eq!(receiver.count(), 1, "no alert of the night is sent again");
+
+    // By day each alert and each end is a message again.
+    database.change(rows::executions().in_group("a").set(&[Set::Status("success")])).await;
+    let over = receiver.until(2).await[1].json();
+    assert_eq!(
+        (&over["state"], &over["key"]),
+        (&json!("resolved"), &json!("failures notion validation_error a"))
+    );
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn in_quiet_hours_an_urgent_alert_and_its_end_are_sent_at_once() {
+    let receiver = Receiver::start().await;
+    let quiet = quiet_now();
+    let service = Service::builder()
+        .set("DESTINATIONS", "")
+        .set("ALERT_URL", &receiver.url)
+        .set("ALERT_KIND", "ntfy")
+        .set("ALERT_QUIET_HOURS", &quiet)
+        .start()
+        .await;
+    for _ in 0..5 {
+        service.database.change(rows::rejected_request()).await;
+    }
+    let alert = receiver.until(1).await[0].clone();
+    assert_eq!(alert.headers["priority"], "urgent");
+    for words in
+        ["never resends events of an endpoint that it has disabled", "a sandbox only three times", " UTC."]
+    {
+        assert!(alert.body.contains(words), "{}", alert.body);
+    }
+    service.post_event(&json!({"id": "evt_1"}).to_string()).await;
+    let over = receiver.until(2).await[1].clone();
+    assert_eq!(over.headers["title"], "EventBridge, over: webhooks are no longer rejected.");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn an_end_in_quiet_hours_of_an_alert_of_the_day_comes_with_the_digest() {
+    let receiver = Receiver::start().await;
+    let day = Service::builder().set("DESTINATIONS", "").set("ALERT_URL", &receiver.url).start().await;
+    let database = day.database.clone();
+    fail(&database, "a").await;
+    receiver.until(1).await;
+    let quiet = quiet_now();
+    let night = day.replica().set("DESTINATIONS", "").set("ALERT_URL", &receiver.url);
+    day.stop().await;
+    let night = night.set("ALERT_QUIET_HOURS", &quiet).start().await;
+    database.change(rows::executions().in_group("a").set(&[Set::Status("success")])).await;
+    until_held(&night, 1).await;
+    assert_eq!(receiver.count(), 1);
+    let morning = night.replica().set("DESTINATIONS", "").set("ALERT_URL", &receiver.url);
+    night.stop().await;
+    // The receiver does not work at first; the digest is tried again.
+    receiver.answer(StatusCode::INTERNAL_SERVER_ERROR);
+    let morning = morning.start().await;
+    receiver.until(2).await;
+    receiver.answer(StatusCode::OK);
+    database.change(rows::alerts_are_due()).await;
+    let digest = receiver.until(3).await[2].json();
+    assert_eq!(states(&digest), ["resolved: failures notion validation_error a"]);
+    within("the row is gone", async {
+        while database.count(rows::alerts()).await > 0 {
+            morning.until_alerts_were_evaluated().await;
+        }
+    })
+    .await;
+    assert_eq!(receiver.count(), 3);
+    morning.stop().await;
+}
+
 #[tokio::test]
 async fn another_replica_evaluates_alerts_at_once_when_the_first_stops() {
     let receiver = Receiver::start().await;
@@ -224,12 +381,33 @@ async fn a_test_alert_arrives_in_each_format_or_returns_its_error() {
 }
 
 #[tokio::test]
-async fn a_process_without_its_database_sends_an_alert_by_itself() {
+async fn a_process_without_its_database_sends_an_urgent_alert_by_itself_once_its_time_has_passed() {
     let receiver = Receiver::start().await;
-    let service = Service::builder().without_database().set("ALERT_URL", &receiver.url).start().await;
-    let alert = receiver.until(1).await[0].json();
-    assert_eq!((&alert["state"], &alert["key"]), (&json!("raised"), &json!("database")), "{alert}");
+    // The harness makes minutes milliseconds.
+    let service = Service::builder()
+        .without_database()
+        .set("ALERT_URL", &receiver.url)
+        .set("ALERT_QUIET_HOURS", "00:00-23:59")
+        .set("ALERT_DATABASE_MINUTES", "100")
+        .start()
+        .await;
+    let never = Service::builder()
+        .without_database()
+        .set("ALERT_URL", &format!("{}/never", receiver.url))
+        .set("ALERT_DATABASE_MINUTES", "0")
+        .start()
+        .await;
+    let call = receiver.until(1).await[0].clone();
+    let alert = call.json();
+    assert_eq!(call.path, "/", "{alert}");
+    for (field, expected) in [("state", "raised"), ("key", "database"), ("urgency", "wake")] {
+        assert_eq!(alert[field], expected, "{alert}");
+    }
+    assert!(alert["remedy"].as_str().unwrap().contains("never resends events of an endpoint"), "{alert}");
+    never.until_alerts_were_evaluated().await;
+    assert_eq!(receiver.count(), 1);
     service.stop().await;
+    never.stop().await;
 }
 
 #[tokio::test]
@@ -305,6 +483,36 @@ async fn backlog_failures_rejections_and_silence_each_have_an_alert_key() {
 }
 
 #[tokio::test]
+async fn a_silence_in_hours_that_were_busy_for_weeks_is_urgent_and_ends_with_an_event() {
+    let receiver = Receiver::start().await;
+    let quiet = Service::builder().set("DESTINATIONS", "").start().await;
+    quiet.post_event(&json!({"id": "evt_1"}).to_string()).await;
+    quiet.database.change(rows::silence_of_a_day()).await;
+    let arrivals = (1..=4 * 7 * 24).map(|hour| Addition {
+        age: Duration::from_hours(20 + hour),
+        kind: "received",
+        name: String::new(),
+        le_ms: 0,
+        n: 50,
+    });
+    quiet.database.store().statistics.add_statistics(&arrivals.collect::<Vec<_>>()).await.unwrap();
+    let service = quiet
+        .replica()
+        .set("DESTINATIONS", "")
+        .set("ALERT_URL", &receiver.url)
+        .set("ALERT_QUIET_HOURS", &quiet_now())
+        .start()
+        .await;
+    let alert = receiver.until(1).await[0].json();
+    assert_eq!((&alert["key"], &alert["urgency"]), (&json!("not_arriving"), &json!("wake")), "{alert}");
+    service.post_event(&json!({"id": "evt_2"}).to_string()).await;
+    let over = receiver.until(2).await[1].json();
+    assert_eq!((&over["key"], &over["state"]), (&json!("not_arriving"), &json!("resolved")), "{over}");
+    service.stop().await;
+    quiet.stop().await;
+}
+
+#[tokio::test]
 async fn failures_are_found_by_group_unless_acknowledged() {
     let database = Database::new().await;
     let store = database.store();
@@ -346,6 +554,7 @@ async fn a_notified_failure_group_stays_raised_until_none_of_it_is_failed() {
         key: key.to_owned(),
         kind: "failures".to_owned(),
         failure_group: Some("first".to_owned()),
+        is_urgent: false,
         summary: String::new(),
         remedy: String::new(),
         since: DateTime::<Utc>::UNIX_EPOCH,
@@ -372,6 +581,7 @@ async fn an_alert_is_claimed_by_one_process_and_returns_only_if_it_lasts() {
         key: "k".to_owned(),
         kind: "k".to_owned(),
         failure_group: None,
+        is_urgent: false,
         summary: "s".to_owned(),
         remedy: "r".to_owned(),
         since,
@@ -382,7 +592,7 @@ async fn an_alert_is_claimed_by_one_process_and_returns_only_if_it_lasts() {
     let claimed: Vec<_> = a.unwrap().into_iter().chain(b.unwrap()).collect();
     assert_eq!(claimed.len(), 1);
     assert_eq!(claimed[0].condition, condition);
-    store.alerts.mark_notified(&claimed[0]).await.unwrap();
+    store.alerts.mark_notified(&claimed[..1]).await.unwrap();
     store.alerts.record_conditions(&["k"], &lasting).await.unwrap();
     assert!(store.alerts.take_alerts().await.unwrap().is_empty());
 
@@ -396,7 +606,7 @@ async fn an_alert_is_claimed_by_one_process_and_returns_only_if_it_lasts() {
     let over = store.alerts.take_alerts().await.unwrap();
     assert!(over[0].resolved_at.is_some());
     store.alerts.record_conditions(&["k"], &lasting).await.unwrap();
-    store.alerts.mark_notified(&over[0]).await.unwrap();
+    store.alerts.mark_notified(&over[..1]).await.unwrap();
     let anew = store.alerts.take_alerts().await.unwrap();
     assert_eq!((anew.len(), anew[0].resolved_at), (1, None));
 

@@ -1,6 +1,6 @@
 //! The settings of an instance: Notion's address, the token, and the database to fill.
 
-use crate::config::{InstanceName, Reader};
+use crate::config::{self, InstanceName, Reader};
 use crate::destinations::Rate;
 use crate::domain::execution::Mode;
 use crate::http_client::is_loopback;
@@ -130,9 +130,7 @@ impl NotionSettings {
         let database = reader.parsed(&name, None, id);
         let data_source = reader.parsed(&instance.setting("DATA_SOURCE_ID"), None, id);
         let settle = Duration::from_secs(reader.number(&instance.setting("SETTLE_SECONDS"), 75, 0, 3600));
-        let timezone = reader.parsed("REPORT_TIMEZONE", Tz::UTC, |text| {
-            text.parse::<Tz>().map_err(|_| "must be the name of a time zone, such as Europe/Berlin")
-        });
+        let timezone = config::report_timezone(reader);
         // `config::subscription` reports a problem of this setting.
         let mode =
             reader.text(&instance.setting("MODE")).and_then(|text| text.parse().ok()).unwrap_or_default();

@@ -115,6 +115,13 @@ fn silent_for(minutes: i64) -> Snapshot {
     Snapshot { arrivals, ..well() }
 }
 
+/// The same, while each hour of the five weeks before had this many events.
+fn silent_against_pattern(minutes: i64, events: u64) -> Snapshot {
+    let busy_hours = (0..35 * 24).rev().map(|hour| BusyHour { at: ago(minutes + 60 * hour), events });
+    let arrivals = Arrivals { last_at: Some(ago(minutes)), busy_hours: busy_hours.collect() };
+    Snapshot { arrivals, ..well() }
+}
+
 fn open_failures(count: usize) -> Snapshot {
     let group = OpenFailure {
         key: "3f2a".to_owned(),
@@ -143,13 +150,8 @@ fn recent_failures() -> Snapshot {
 }
 
 /// Every alert switched off that can be.
-const NO_ALERTS: AlertRules = AlertRules {
-    database_after: Duration::from_mins(1),
-    paused_after: None,
-    backlog: false,
-    rejected: false,
-    failures: false,
-};
+const NO_ALERTS: AlertRules =
+    AlertRules { database_after: None, paused_after: None, backlog: false, rejected: false, failures: false };
 
 /// The keys of the findings that raise an alert.
 fn alerts(assessment: &Assessment) -> Vec<&str> {
@@ -216,6 +218,18 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
         (silent_for(74), default(), ok, "All is well", &[]),
         (silent_for(76), default(), warning, "No event for 1 h 16 min", &["silence"]),
         (silent_for(76), any_silence(), ok, "All is well", &[]),
+        // Against the pattern of the last weeks it is critical, unless the cause is known.
+        (silent_against_pattern(60, 200), default(), ok, "All is well", &[]),
+        (silent_against_pattern(121, 200), default(), critical, "No event for 2 h 1 min", &["not_arriving"]),
+        (silent_against_pattern(121, 20), default(), warning, "No event for 2 h 1 min", &["silence"]),
+        (silent_against_pattern(121, 200), any_silence(), ok, "All is well", &[]),
+        (
+            Snapshot { rejected: rejected(5).rejected, ..silent_against_pattern(121, 200) },
+            default(),
+            critical,
+            "Webhooks are rejected",
+            &["rejected webhooks", "silence"],
+        ),
         // An old failure is shown; a recent one raises an alert.
         (open_failures(3), default(), warning, "Executions have failed", &[]),
         (
@@ -355,6 +369,22 @@ fn a_paused_destination_comes_before_everything_else() {
 }
 
 #[test]
+fn an_alert_about_missing_webhooks_does_not_promise_that_they_come_again() {
+    let database = database_unavailable(None).notice.into_iter();
+    let others =
+        [silent_for(76), rejected(5)].iter().flat_map(notices).map(|(notice, _)| notice).collect::<Vec<_>>();
+    let found: Vec<_> = others.into_iter().chain(database).collect();
+    assert_eq!(found.len(), 4);
+    for Notice { remedy, .. } in found {
+        for words in
+            ["a sandbox only three times within hours", "never resends events of an endpoint", "Workbench"]
+        {
+            assert!(remedy.contains(words), "{remedy}");
+        }
+    }
+}
+
+#[test]
 fn an_alert_says_since_when_and_where_to_look() {
     let behind = notices(&snapshot(vec![pending_for(minutes(20))])).remove(0);
     assert_eq!(
@@ -373,7 +403,8 @@ fn an_alert_says_since_when_and_where_to_look() {
     assert!(paused.0.remedy.starts_with("set a new NOTION_API_KEY. Pending events"), "{paused:?}");
 
     let rejected = notices(&rejected(5)).remove(0);
-    assert_eq!((rejected.0.remedy.as_str(), rejected.1), ("Set it.", Some(ago(10))));
+    assert!(rejected.0.remedy.starts_with("Set it. Stripe retries live events"), "{rejected:?}");
+    assert_eq!(rejected.1, Some(ago(10)));
 
     for (found, places) in notices(&recent_failures()).iter().zip([
         ["/api/v1/failures/3f2a", "eventbridge why 42", "eventbridge retry --failure 3f2a"],

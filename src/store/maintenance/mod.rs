@@ -9,7 +9,7 @@ mod named_leases;
 mod retention;
 mod revoked_sessions;
 
-pub use alerts::{Condition, DueAlert};
+pub use alerts::{Condition, DueAlert, Held};
 pub use bulk_operations::{Counts, Replayed, Retried};
 pub use erasure::{Erased, WrittenEntry};
 pub use interventions::{CancelResult, RetryResult};

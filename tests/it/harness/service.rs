@@ -373,7 +373,11 @@ impl ServiceBuilder {
         let (mut settings, instances, mut alerts, mut thresholds) = reader.finish(read).unwrap();
         alerts.evaluate_every = Duration::from_millis(40);
         let alert_rounds = alerts.rounds.subscribe();
-        thresholds.alerts.database_after = Duration::from_millis(100);
+        // Minutes become milliseconds, so that a test of an outage is short.
+        thresholds.alerts.database_after = thresholds
+            .alerts
+            .database_after
+            .map(|after| after / u32::try_from(Duration::from_mins(1).as_millis()).unwrap());
         settings.retry.base = retry_base;
         settings.probe_every = Duration::from_millis(40);
         let service = app::Service::start(Parts {

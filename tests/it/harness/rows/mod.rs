@@ -40,6 +40,11 @@ pub fn alerts() -> Rows {
     all("alerts")
 }
 
+/// Alerts that wait for the digest.
+pub fn held_alerts() -> Rows {
+    all("alerts").that("held and (notified_at is null or resolved_at is not null)")
+}
+
 pub fn attempts() -> Rows {
     all("attempts")
 }
