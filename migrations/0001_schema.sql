@@ -495,6 +495,22 @@ create table eventbridge.rejections (
 comment on table eventbridge.rejections is
     'The last rejected requests. It is a ring: the newest replaces the oldest. No body, no signature and no header value is kept.';
 
+create table eventbridge.unanswered_events (
+    event_id  text not null,
+    source    text not null,
+    type      text not null,
+    livemode  boolean,
+    -- Whether a request with it was signed with a configured secret. Otherwise anyone can have sent it.
+    signed    boolean not null,
+    -- When it was first not accepted, and last.
+    first_at  timestamptz not null,
+    last_at   timestamptz not null,
+    primary key (event_id, source)
+);
+
+comment on table eventbridge.unanswered_events is
+    'Events that were rejected or shed and whose sender waits for an answer. Their number is limited, and they are removed after some days.';
+
 create table eventbridge.audit (
     id            bigint generated always as identity primary key,
     at            timestamptz not null default now(),

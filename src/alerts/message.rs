@@ -81,6 +81,10 @@ impl Message {
     fn ended(&self) -> &str {
         match self.kind {
             Some(FindingKind::Rejected) => "webhooks are no longer rejected.",
+            Some(FindingKind::UnansweredInvoice | FindingKind::UnansweredTestInvoice) => {
+                "no invoice.created is unanswered any more."
+            }
+            Some(FindingKind::ExpiringToken) => "the token has a later date.",
             Some(FindingKind::NotArriving | FindingKind::Silence) => "webhooks arrive again.",
             Some(FindingKind::Database) => "the database can be used again.",
             _ => &self.summary,

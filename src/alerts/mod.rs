@@ -369,9 +369,16 @@ fn page(public_url: &Url, matter: Option<FindingKind>) -> Option<Url> {
     let path = match matter {
         Some(FindingKind::Failures) => "failures",
         Some(FindingKind::Backlog | FindingKind::BackingOff) => "executions?status=pending",
-        Some(FindingKind::Rejected) => "api/v1/rejections",
+        Some(FindingKind::Rejected | FindingKind::UnansweredInvoice | FindingKind::UnansweredTestInvoice) => {
+            "api/v1/rejections"
+        }
         // The overview names the paused destination, and when the last event arrived.
-        Some(FindingKind::Paused | FindingKind::NotArriving | FindingKind::Silence) => "",
+        Some(
+            FindingKind::Paused
+            | FindingKind::ExpiringToken
+            | FindingKind::NotArriving
+            | FindingKind::Silence,
+        ) => "",
         Some(FindingKind::Database | FindingKind::NoWorker | FindingKind::OldSnapshot) | None => {
             "api/v1/health"
         }

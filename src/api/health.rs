@@ -1,11 +1,11 @@
 //! `/api/v1/health`: whether the service works. It requires no key, so it returns no numbers of events, no
 //! amounts and no ids.
 //!
-//! It shows the assessment of the command line and the dashboard, except for rejected webhooks: anyone
+//! It shows the assessment of the command line and the dashboard, except for webhooks that are not accepted: anyone
 //! can send these, so they must not degrade health.
 
 use super::Api;
-use crate::health::{Destination, Finding, FindingKind, Level, Snapshot, Urgency, assess};
+use crate::health::{Destination, Finding, Level, Snapshot, Urgency, assess};
 use crate::single_flight::SingleFlight;
 use crate::store::{Db, StoreError};
 use axum::Json;
@@ -50,8 +50,9 @@ pub struct Health {
 /// A problem.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct FindingView {
-    /// `paused`, `no_worker`, `backlog`, `backing_off`, `silence`, `failures` or `old_snapshot`; `unknown` if the database
-    /// took too long to answer.
+    /// `paused`, `no_worker`, `backlog`, `backing_off`, `not_arriving`, `silence`, `failures`,
+    /// `expiring_token` or `old_snapshot`;
+    /// `unknown` if the database took too long to answer.
     #[schema(example = "no_worker")]
     pub about: &'static str,
     /// `warning` or `critical`.
@@ -230,8 +231,7 @@ impl FindingView {
     /// The public part of a finding; `None` if anyone could cause it.
     fn of(finding: Finding) -> Option<Self> {
         let Finding { matter, level, headline, remedy, .. } = finding;
-        let anybody_can_cause_it = matter == FindingKind::Rejected;
-        (!anybody_can_cause_it).then(|| Self {
+        (!matter.can_be_forged()).then(|| Self {
             about: matter.as_str(),
             level: level.as_str(),
             urgency: matter.urgency().as_str(),

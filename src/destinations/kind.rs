@@ -47,6 +47,7 @@ impl Kind {
             subscription,
             connection: None,
             per_minute: None,
+            token_expires: None,
             noun: self.noun,
             remote_ids: self.remote_ids,
         }

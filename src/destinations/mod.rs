@@ -21,6 +21,7 @@ use crate::domain::summary::EventSummary;
 use async_trait::async_trait;
 use bytes::Bytes;
 use check::{CheckReport, Finding};
+use chrono::NaiveDate;
 use serde_json::Value;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
@@ -35,6 +36,11 @@ pub const KINDS: &[Kind] = &[notion::KIND];
 /// has nothing to check, to preview or to remove.
 #[async_trait]
 pub trait Destination: Send + Sync {
+    /// The last day on which its token works, if that is known.
+    fn token_expires(&self) -> Option<NaiveDate> {
+        None
+    }
+
     /// Makes one attempt to deliver.
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome;
 
@@ -170,6 +176,7 @@ impl Instance {
         DestinationSummary {
             connection: rate.map(|rate| rate.connection.clone()),
             per_minute: rate.and_then(|rate| rate.per_minute),
+            token_expires: self.destination.token_expires(),
             ..self.kind.summary(self.subscription.clone())
         }
     }

@@ -6,6 +6,7 @@
 use super::event::EventFacts;
 use super::execution::NewExecution;
 use super::subscription::Subscription;
+use chrono::NaiveDate;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
@@ -19,6 +20,8 @@ pub struct DestinationSummary {
     pub connection: Option<String>,
     /// The calls per minute that the connection allows; `None` if there is no limit.
     pub per_minute: Option<NonZeroU32>,
+    /// The last day on which its token works, if it has one and the operator has set it.
+    pub token_expires: Option<NaiveDate>,
     /// The noun for what one delivery writes.
     pub noun: Noun,
     /// Finds the remote ids that a text names.
@@ -73,7 +76,8 @@ pub fn remote_ids(destinations: &[DestinationSummary], text: &str) -> Vec<String
     ids
 }
 
-fn find<'a>(destinations: &'a [DestinationSummary], name: &str) -> Option<&'a DestinationSummary> {
+/// The instance of this name.
+pub fn find<'a>(destinations: &'a [DestinationSummary], name: &str) -> Option<&'a DestinationSummary> {
     destinations.iter().find(|known| known.name() == name)
 }
 
@@ -120,6 +124,7 @@ mod tests {
             subscription,
             connection,
             per_minute: NonZeroU32::new(per_minute),
+            token_expires: None,
             noun: Noun { one: "row", many: "rows" },
             remote_ids: |text| text.strip_prefix("row:").map(str::to_owned).into_iter().collect(),
         }

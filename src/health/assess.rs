@@ -7,6 +7,8 @@ use super::pattern::EVENTS_MIN;
 use super::resends::RESENDS;
 use super::snapshot::{Arrivals, Destination, DestinationBacklog, Failures, OpenFailure, Snapshot};
 use super::thresholds::Thresholds;
+use super::token_expiry::expiring_token;
+use super::unanswered::unanswered;
 use crate::domain::humanize::{capitalised, humanize_age};
 use crate::domain::quantity::count;
 use crate::domain::rejection::RejectionStreak;
@@ -40,8 +42,10 @@ pub fn assess(snapshot: &Snapshot, thresholds: &Thresholds) -> Assessment {
     findings.extend(destinations.iter().filter_map(|of| backlog(snapshot, of, thresholds)));
     findings.extend(destinations.iter().filter_map(|of| backing_off(snapshot, of)));
     findings.extend(rejected(snapshot, thresholds));
+    findings.extend(unanswered(snapshot, thresholds));
     findings.extend(not_arriving(snapshot, thresholds).or_else(|| silence(snapshot, thresholds)));
     findings.extend(failures(snapshot, thresholds));
+    findings.extend(destinations.iter().filter_map(|of| expiring_token(snapshot, of, thresholds)));
     findings.extend(old_snapshot(snapshot));
     // The worst first; equals keep the order in which they were found.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));

@@ -82,6 +82,12 @@ pub enum FindingKind {
     BackingOff,
     /// Webhooks are rejected.
     Rejected,
+    /// A destination's token expires soon.
+    ExpiringToken,
+    /// Events of live mode were not accepted, and their sender waits for that before it charges customers.
+    UnansweredInvoice,
+    /// The same in test mode, where it charges nobody.
+    UnansweredTestInvoice,
     /// No events arrive, although they did in the same hours of the last weeks.
     NotArriving,
     /// No events arrive for unusually long.
@@ -129,27 +135,41 @@ impl Level {
 }
 
 impl FindingKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::Database,
         Self::Paused,
         Self::NoWorker,
         Self::Backlog,
         Self::BackingOff,
         Self::Rejected,
+        Self::ExpiringToken,
+        Self::UnansweredInvoice,
+        Self::UnansweredTestInvoice,
         Self::NotArriving,
         Self::Silence,
         Self::Failures,
         Self::OldSnapshot,
     ];
 
+    /// Whether a stranger can cause it by requests that are rejected, so that it must not degrade public health.
+    pub const fn can_be_forged(self) -> bool {
+        matches!(self, Self::Rejected | Self::UnansweredInvoice | Self::UnansweredTestInvoice)
+    }
+
     /// When an operator should hear of it.
     pub const fn urgency(self) -> Urgency {
         match self {
             // Without a worker the heartbeat stops, which wakes whoever watches it.
-            Self::Database | Self::NoWorker | Self::Rejected | Self::NotArriving => Urgency::Wake,
+            Self::Database
+            | Self::NoWorker
+            | Self::Rejected
+            | Self::UnansweredInvoice
+            | Self::NotArriving => Urgency::Wake,
             Self::Paused
             | Self::Backlog
             | Self::BackingOff
+            | Self::ExpiringToken
+            | Self::UnansweredTestInvoice
             | Self::Silence
             | Self::Failures
             | Self::OldSnapshot => Urgency::Morning,
@@ -165,6 +185,9 @@ impl FindingKind {
             Self::Backlog => "backlog",
             Self::BackingOff => "backing_off",
             Self::Rejected => "rejected",
+            Self::ExpiringToken => "expiring_token",
+            Self::UnansweredInvoice => "unanswered_invoice",
+            Self::UnansweredTestInvoice => "unanswered_test_invoice",
             Self::NotArriving => "not_arriving",
             Self::Silence => "silence",
             Self::Failures => "failures",
@@ -215,7 +238,13 @@ mod tests {
             FindingKind::ALL.into_iter().filter(|kind| kind.urgency() == Urgency::Wake).collect();
         assert_eq!(
             wakes,
-            [FindingKind::Database, FindingKind::NoWorker, FindingKind::Rejected, FindingKind::NotArriving,]
+            [
+                FindingKind::Database,
+                FindingKind::NoWorker,
+                FindingKind::Rejected,
+                FindingKind::UnansweredInvoice,
+                FindingKind::NotArriving,
+            ]
         );
     }
 }

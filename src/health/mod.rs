@@ -12,6 +12,8 @@ mod resends;
 mod silence;
 mod snapshot;
 mod thresholds;
+mod token_expiry;
+mod unanswered;
 
 pub use assess::{Assessment, DATABASE_REMEDY, assess, database_unavailable};
 pub use estimate::{OF_LATE, clears_in, throughput};

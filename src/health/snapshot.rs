@@ -6,17 +6,18 @@
 use super::finding::FindingKind;
 use super::{estimate, pattern, silence};
 use crate::domain::backing_off::BackingOff;
-use crate::domain::destination_summary::{DestinationSummary, seconds_for};
+use crate::domain::destination_summary::{DestinationSummary, find, seconds_for};
 use crate::domain::humanize::humanize_age;
 use crate::domain::money::Money;
 use crate::domain::rejection::{Diagnosis, RejectionStreak, causes, rejection_streak};
 use crate::domain::source::SourceCatalog;
+use crate::domain::unanswered::UnansweredEvent;
 use crate::store::{
     Backlog, BusyHour, Destinations, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, FailureGroups,
     OldestPending, PausedInstance, Per, RecentFailures, Rejections, Reports, SnapshotHolder, Statistics,
     Store, StoreError, WORKER_DEAD_AFTER,
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -86,6 +87,8 @@ pub struct Snapshot {
     pub failures: Failures,
     /// The webhooks that were rejected since the last one was accepted.
     pub rejected: Option<RejectionStreak>,
+    /// The events that were not accepted and whose sender waits for that, the oldest first.
+    pub unanswered: Vec<UnansweredEvent>,
     /// What holds snapshots in the database, the oldest first.
     pub snapshot_holders: Vec<SnapshotHolder>,
     /// The causes of all rejected webhooks of which samples are kept, the newest first.
@@ -125,6 +128,8 @@ pub struct Destination {
     pub paused: Option<Pause>,
     /// Until when processes leave it alone after repeated failures, if any does.
     pub backing_off: Option<BackingOff>,
+    /// The last day on which its token works, if that is known.
+    pub token_expires: Option<NaiveDate>,
     /// What is pending; `None` if it was not read.
     pub backlog: Option<DestinationBacklog>,
 }
@@ -270,7 +275,7 @@ impl PartialSnapshot {
             _ => BTreeMap::new(),
         };
         if let Some(pauses) = pauses {
-            read.push(FindingKind::Paused);
+            read.extend([FindingKind::Paused, FindingKind::ExpiringToken]);
             // Without the pauses it is unknown whether one of them causes the backlog.
             read.extend(backlog.as_ref().map(|_| FindingKind::Backlog));
             snapshot.destinations =
@@ -288,6 +293,11 @@ impl PartialSnapshot {
             Err(StoreError::Refused(_)) => Vec::new(),
             holders => holders?.unwrap_or_default(),
         };
+
+        if let Some(unanswered) = purpose.fact("unanswered events", store.rejections.unanswered()).await? {
+            read.extend([FindingKind::UnansweredInvoice, FindingKind::UnansweredTestInvoice]);
+            snapshot.unanswered = unanswered;
+        }
 
         let accepted = purpose.fact("last event", store.rejections.accepted()).await?;
         let Some(accepted) = accepted else { return Ok(Self { snapshot, read }) };
@@ -419,6 +429,7 @@ fn destinations(
                 by: pause.pause.by.clone().map(|by| (by, pause.pause.reason.clone())),
             }),
             backing_off: pace.resting.get(name).cloned(),
+            token_expires: find(&scope.destinations, name).and_then(|known| known.token_expires),
             backlog: backlog.map(|backlog| destination_backlog(scope, backlog, pace)),
         }
     };

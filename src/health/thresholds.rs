@@ -15,8 +15,10 @@
 //! | backlog | a third of [`Thresholds::backlog`] | [`Thresholds::backlog`] | when critical |
 //! | destination backing off | after 10 s, while something is due | | none: the backlog raises one |
 //! | webhooks rejected | from the first | [`Thresholds::rejection_streak`] | when critical |
+//! | `invoice.created` not accepted | in test mode | in live mode | at once, see [`UnansweredEvent`](crate::domain::unanswered::UnansweredEvent) |
 //! | webhooks do not arrive | | against the pattern of four weeks, see [`Thresholds::silence_factor`] | when critical |
 //! | silence | [`Thresholds::silence_factor`], unless it is against the pattern | | at once |
+//! | token expires | a week before | | at once |
 //! | old snapshot | 15 min, see [`OldSnapshot`](super::OldSnapshot) | | none: new deliveries stay fast |
 //! | failures | while a group is open | | if the last failure is at most an hour old; then until it is fixed or acknowledged |
 //!
@@ -52,6 +54,7 @@ pub struct Thresholds {
 /// Which findings become alerts. Nothing here changes the assessment itself, with one exception: if pauses
 /// raise no alert, the backlog of a paused destination is a finding of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting that switches one kind of alert")]
 pub struct AlertRules {
     /// How long a process must have been without its database before an alert; `None` for no alert.
     pub database_after: Option<Duration>,
@@ -61,6 +64,8 @@ pub struct AlertRules {
     pub backlog: bool,
     /// Whether a critical number of rejected webhooks raises an alert.
     pub rejected: bool,
+    /// Whether events that were not accepted and whose sender waits for that raise alerts.
+    pub unanswered: bool,
     /// Whether failures raise alerts.
     pub failures: bool,
 }
@@ -84,6 +89,7 @@ pub fn thresholds(reader: &mut Reader<'_>) -> Thresholds {
             paused_after: minutes(paused_minutes),
             backlog: backlog_minutes > 0,
             rejected: rejection_streak > 0,
+            unanswered: reader.switch("ALERT_INVOICE_CREATED", true),
             failures: reader.switch("ALERT_FAILURES", true),
         },
     }
@@ -115,6 +121,7 @@ impl Default for AlertRules {
             paused_after: Some(Duration::from_mins(5)),
             backlog: true,
             rejected: true,
+            unanswered: true,
             failures: true,
         }
     }
@@ -145,6 +152,7 @@ mod tests {
             ("ALERT_PAUSED_MINUTES", "0"),
             ("ALERT_PENDING_MINUTES", "0"),
             ("ALERT_REJECTED_IN_A_ROW", "0"),
+            ("ALERT_INVOICE_CREATED", "off"),
             ("ALERT_FAILURES", "off"),
         ]);
         let none = AlertRules {
@@ -152,6 +160,7 @@ mod tests {
             paused_after: None,
             backlog: false,
             rejected: false,
+            unanswered: false,
             failures: false,
         };
         assert_eq!(off, Thresholds { alerts: none, ..Thresholds::default() });

@@ -7,6 +7,7 @@
 mod body_budget;
 mod rejection_log;
 mod reply;
+mod unanswered_log;
 mod writer;
 
 pub use crate::domain::event::BODY_BYTES_MAX;
@@ -18,6 +19,7 @@ use crate::domain::event::{NewEvent, is_far_ahead};
 use crate::domain::execution::NewExecution;
 use crate::domain::source::WEBHOOKS;
 use crate::domain::subscription::Subscription;
+use crate::domain::unanswered::ClaimedEvent;
 use crate::problem::Problem;
 use crate::sources::{Registry, Rejection, astray};
 use crate::telemetry::{LogThrottle, Metrics, Webhook};
@@ -189,6 +191,9 @@ impl Ingest {
         let (body, reservation) = self.take(&parts.headers, body).await?;
         let event = source.receive(&parts.headers, body.clone(), (self.clock)()).map_err(|rejection| {
             self.rejection_log.note(|| source.sample(&parts.headers, &body, &rejection));
+            if let Some(event) = source.claimed(&parts.headers, &body, &rejection) {
+                self.rejection_log.note_unanswered(event);
+            }
             self.rejected(StatusCode::BAD_REQUEST, source.name(), &rejection)
         })?;
         if is_far_ahead(&event.facts, (self.clock)()) {
@@ -200,7 +205,13 @@ impl Ingest {
         }
         let event_id = event.event_id.clone();
         let executions = self.executions_for(&event);
-        let stored = reservation.submit(event, executions).await.map_err(|error| self.shed(error))?;
+        let awaited = source.awaits_answer(&event.facts).then(|| claimed(&event));
+        let stored = reservation.submit(event, executions).await.map_err(|error| {
+            if let Some(event) = awaited {
+                self.rejection_log.note_unanswered(event);
+            }
+            self.shed(error)
+        })?;
         let accepted = stored == Stored::New;
         info!(event_id, accepted, "webhook received");
         Ok(Received { status: "webhook received", accepted })
@@ -221,6 +232,10 @@ impl Ingest {
         let source = verifying.unwrap_or(first);
         let rejection = astray::rejection(source.name());
         self.rejection_log.note(|| source.sample(&parts.headers, &body, &rejection));
+        if let Some(event) = source.claimed(&parts.headers, &body, &rejection) {
+            let is_signed = event.is_signed || verifying.is_some();
+            self.rejection_log.note_unanswered(ClaimedEvent { is_signed, ..event });
+        }
         self.rejected(StatusCode::NOT_FOUND, source.name(), &rejection)
     }
 
@@ -295,6 +310,17 @@ impl Ingest {
             .iter()
             .filter_map(|subscription| subscription.execution_for(&event.source, &event.facts))
             .collect()
+    }
+}
+
+/// A verified event that may not be stored.
+fn claimed(event: &NewEvent) -> ClaimedEvent {
+    ClaimedEvent {
+        source: event.source.to_string(),
+        event_id: event.event_id.clone(),
+        event_type: event.facts.event_type.clone(),
+        livemode: event.facts.livemode,
+        is_signed: true,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Keeps samples of rejected requests, from which the sources find the cause. It delays no request: it
 //! samples at most one a second, and only counts a request if the queue is full.
 
+use super::unanswered_log::UnansweredLog;
 use crate::domain::rejection::{Diagnose, Diagnosis, RejectionSample};
+use crate::domain::unanswered::ClaimedEvent;
 use crate::sources::Registry;
 use crate::store::{Rejections, StoreError};
 use crate::telemetry::{Metrics, Panicked, catch_panic};
@@ -30,7 +32,7 @@ const LOG_INTERVAL_MIN: Duration = Duration::from_mins(1);
 
 /// Takes rejections. Cheap to clone.
 #[derive(Clone)]
-pub struct RejectionLog(Arc<Gate>);
+pub struct RejectionLog(Arc<Gate>, UnansweredLog);
 
 struct Gate {
     began: Instant,
@@ -42,7 +44,7 @@ struct Gate {
 }
 
 impl RejectionLog {
-    /// Starts the task that stores the samples and logs the cause.
+    /// Starts the tasks that store the samples, log the cause, and record events whose sender waits.
     pub fn start(
         rejections: &Rejections,
         metrics: &Metrics,
@@ -61,7 +63,14 @@ impl RejectionLog {
             logged_at: None,
         };
         tasks.spawn(recorder.run(waiting, stop.clone()));
-        Self(Arc::new(Gate { began: Instant::now(), next_ms: AtomicU64::new(0), unseen, kept }))
+        let (unanswered, task) = UnansweredLog::new(rejections.clone(), metrics.clone(), stop.clone());
+        tasks.spawn(task);
+        Self(Arc::new(Gate { began: Instant::now(), next_ms: AtomicU64::new(0), unseen, kept }), unanswered)
+    }
+
+    /// Notes an event that was not accepted and whose sender waits for an answer.
+    pub(super) fn note_unanswered(&self, event: ClaimedEvent) {
+        self.1.note(event);
     }
 
     /// Counts a rejection, or keeps a sample of it. Only then `take` is called.

@@ -19,6 +19,7 @@ use crate::domain::search::IndexEntry;
 use crate::domain::source::{Examples, Origin};
 use crate::domain::subscription::{Preset, Spelling};
 use crate::domain::summary::EventSummary;
+use crate::domain::unanswered::ClaimedEvent;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -122,6 +123,16 @@ pub trait Source: Send + Sync {
     /// Samples a rejected request. The sample contains nothing that a customer wrote.
     fn sample(&self, headers: &HeaderMap, body: &[u8], rejection: &Rejection) -> RejectionSample {
         RejectionSample::new(self.name(), rejection.check, names_of(headers), body)
+    }
+
+    /// Whether the sender waits until this event is accepted before it does something important.
+    fn awaits_answer(&self, _facts: &EventFacts) -> bool {
+        false
+    }
+
+    /// The event of a rejected request, if the sender may have sent it and [waits](Self::awaits_answer) for it.
+    fn claimed(&self, _headers: &HeaderMap, _body: &[u8], _rejection: &Rejection) -> Option<ClaimedEvent> {
+        None
     }
 
     /// The causes of these rejected requests to this instance, in any order. `accepted_at` is when the

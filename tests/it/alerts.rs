@@ -1,14 +1,15 @@
 //! Alerts: raised once whichever process finds the condition, sent until accepted, and resolved.
 
 use crate::harness::rows::{Ended, Paused, Set};
-use crate::harness::{Database, Service, rows, within};
+use crate::harness::{Database, NOW, SECRET, Service, rows, within};
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
 use eventbridge::alerts::{AlertError, send_test_alert, settings};
 use eventbridge::config::{Reader, Vars};
+use eventbridge::sources::stripe;
 use eventbridge::store::{Addition, Condition};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -272,6 +273,8 @@ async fn an_end_in_quiet_hours_of_an_alert_of_the_day_comes_with_the_digest() {
     let database = day.database.clone();
     fail(&database, "a").await;
     receiver.until(1).await;
+    // It is recorded as sent.
+    day.until_alerts_were_evaluated().await;
     let quiet = quiet_now();
     let night = day.replica().set("DESTINATIONS", "").set("ALERT_URL", &receiver.url);
     day.stop().await;
@@ -510,6 +513,75 @@ async fn a_silence_in_hours_that_were_busy_for_weeks_is_urgent_and_ends_with_an_
     assert_eq!((&over["key"], &over["state"]), (&json!("not_arriving"), &json!("resolved")), "{over}");
     service.stop().await;
     quiet.stop().await;
+}
+
+/// Posts an `invoice.created` of live mode, signed with this secret at this time.
+async fn post_invoice_created(service: &Service, id: &str, secret: &str, at: i64) -> StatusCode {
+    let event = json!({"id": id, "object": "event", "type": "invoice.created", "livemode": true});
+    let body = event.to_string();
+    let request = Request::post("/api/v1/webhooks/stripe")
+        .header("host", "localhost")
+        .header("stripe-signature", stripe::sign(secret, body.as_bytes(), at))
+        .body(Body::from(body));
+    service.call(request.unwrap()).await.status
+}
+
+async fn until_unanswered(database: &Database, count: i64) {
+    within("the event is recorded", async {
+        while database.count(rows::unanswered_events()).await < count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unanswered_invoice_created_is_urgent_until_it_is_accepted() {
+    let receiver = Receiver::start().await;
+    let service = Service::builder()
+        .set("DESTINATIONS", "")
+        .set("ALERT_URL", &receiver.url)
+        .set("ALERT_QUIET_HOURS", &quiet_now())
+        .start()
+        .await;
+    // Its signature is valid and too old, so it is Stripe's.
+    assert_eq!(
+        post_invoice_created(&service, "evt_late", SECRET, NOW - 3_600).await,
+        StatusCode::BAD_REQUEST
+    );
+    until_unanswered(&service.database, 1).await;
+    service.until_alerts_were_evaluated().await;
+    assert_eq!(receiver.count(), 0, "Stripe may repeat it soon");
+    service.database.change(rows::age_unanswered(Duration::from_mins(11), false)).await;
+    let alert = receiver.until(1).await[0].json();
+    assert_eq!((&alert["key"], &alert["urgency"]), (&json!("unanswered_invoice"), &json!("wake")), "{alert}");
+    assert!(!alert.to_string().contains("evt_late") && !alert.to_string().contains("unverified"), "{alert}");
+    assert_eq!(post_invoice_created(&service, "evt_late", SECRET, NOW).await, StatusCode::OK);
+    let over = receiver.until(2).await[1].json();
+    assert_eq!((&over["key"], &over["state"]), (&json!("unanswered_invoice"), &json!("resolved")), "{over}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn an_invoice_created_that_anyone_can_have_sent_wakes_nobody_unless_it_is_repeated() {
+    let receiver = Receiver::start().await;
+    let service = Service::builder().set("DESTINATIONS", "").set("ALERT_URL", &receiver.url).start().await;
+    assert_eq!(post_invoice_created(&service, "evt_good", SECRET, NOW).await, StatusCode::OK);
+    let forge = async || post_invoice_created(&service, "evt_forged", "whsec_another", NOW).await;
+    assert_eq!(forge().await, StatusCode::BAD_REQUEST);
+    until_unanswered(&service.database, 1).await;
+    service.database.change(rows::age_unanswered(Duration::from_hours(1), false)).await;
+    service.until_alerts_were_evaluated().await;
+    assert_eq!(receiver.count(), 0);
+    assert_eq!(forge().await, StatusCode::BAD_REQUEST);
+    let alert = receiver.until(1).await[0].json();
+    assert_eq!(alert["key"], "unanswered_invoice");
+    assert!(alert["summary"].as_str().unwrap().contains("unverified"), "{alert}");
+    // Stripe waits for 72 hours.
+    service.database.change(rows::age_unanswered(Duration::from_hours(72), false)).await;
+    let over = receiver.until(2).await[1].json();
+    assert_eq!(over["state"], "resolved");
+    service.stop().await;
 }
 
 #[tokio::test]

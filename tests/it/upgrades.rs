@@ -148,6 +148,8 @@ const ROWS: &str = "
     values ('ops', 'execution.retried', 'execution', '3');
     insert into eventbridge.named_leases (name, holder, held_until)
     values ('alerts', '11111111-1111-4111-8111-111111111111', now());
+    insert into eventbridge.unanswered_events (event_id, source, type, livemode, signed, first_at, last_at)
+    values ('evt_u', 'stripe', 'invoice.created', true, false, now(), now());
     insert into eventbridge.alerts (key, kind, summary, remedy, since)
     values ('paused former', 'paused', 'paused', 'mend it', now());
     insert into eventbridge.background_jobs (name, position) values ('retention', 3);

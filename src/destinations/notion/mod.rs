@@ -48,6 +48,7 @@ use crate::domain::execution::Mode;
 use crate::domain::preview::Preview;
 use answer::{Answer, PageRef};
 use async_trait::async_trait;
+use chrono::NaiveDate;
 use chrono_tz::Tz;
 use classify::Effect;
 use client::{Calls, Client, NotionClientError};
@@ -149,6 +150,10 @@ impl Notion {
 impl Destination for Notion {
     fn rate(&self) -> Option<&Rate> {
         Some(&self.settings.access.rate)
+    }
+
+    fn token_expires(&self) -> Option<NaiveDate> {
+        self.settings.token_expires
     }
 
     async fn deliver(&self, delivery: Delivery<'_>) -> Outcome {

@@ -4,6 +4,7 @@ use crate::config::{self, InstanceName, Reader};
 use crate::destinations::Rate;
 use crate::domain::execution::Mode;
 use crate::http_client::is_loopback;
+use chrono::NaiveDate;
 use chrono_tz::Tz;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -46,6 +47,8 @@ pub struct NotionSettings {
     pub recreates: bool,
     /// The time zone in which a month begins.
     pub timezone: Tz,
+    /// The last day on which the token works, as the operator noted it: Notion's API does not reveal it.
+    pub token_expires: Option<NaiveDate>,
 }
 
 /// A Notion id: 32 hex digits without dashes.
@@ -139,8 +142,11 @@ impl NotionSettings {
             "recreate" => Ok(true),
             _ => Err("must be skip or recreate"),
         });
+        let token_expires = reader.parsed(&instance.setting("API_KEY_EXPIRES"), None, |text| {
+            text.parse().map(Some).map_err(|_| "must be a date such as 2027-01-31")
+        });
         let (access, database) = (access?, database?);
-        Some(Self { access, database, data_source, settle, mode, recreates, timezone })
+        Some(Self { access, database, data_source, settle, mode, recreates, timezone, token_expires })
     }
 }
 

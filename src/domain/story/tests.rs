@@ -50,6 +50,7 @@ fn notion() -> DestinationSummary {
         },
         connection: None,
         per_minute: None,
+        token_expires: None,
         noun: Noun { one: "page", many: "pages" },
         remote_ids: |_text| Vec::new(),
     }

@@ -150,8 +150,14 @@ fn recent_failures() -> Snapshot {
 }
 
 /// Every alert switched off that can be.
-const NO_ALERTS: AlertRules =
-    AlertRules { database_after: None, paused_after: None, backlog: false, rejected: false, failures: false };
+const NO_ALERTS: AlertRules = AlertRules {
+    database_after: None,
+    paused_after: None,
+    backlog: false,
+    rejected: false,
+    unanswered: false,
+    failures: false,
+};
 
 /// The keys of the findings that raise an alert.
 fn alerts(assessment: &Assessment) -> Vec<&str> {
@@ -371,8 +377,11 @@ fn a_paused_destination_comes_before_everything_else() {
 #[test]
 fn an_alert_about_missing_webhooks_does_not_promise_that_they_come_again() {
     let database = database_unavailable(None).notice.into_iter();
-    let others =
-        [silent_for(76), rejected(5)].iter().flat_map(notices).map(|(notice, _)| notice).collect::<Vec<_>>();
+    let others = [silent_for(76), rejected(5), silent_against_pattern(121, 200)]
+        .iter()
+        .flat_map(notices)
+        .map(|(notice, _)| notice)
+        .collect::<Vec<_>>();
     let found: Vec<_> = others.into_iter().chain(database).collect();
     assert_eq!(found.len(), 4);
     for Notice { remedy, .. } in found {

@@ -1,6 +1,7 @@
 //! Stripe: verifies the signature first and reads the event after that; knows Stripe's objects, their
 //! states and links.
 
+mod awaited;
 mod damage;
 mod diagnosis;
 mod envelope;
@@ -26,6 +27,7 @@ use crate::domain::rejection::{Diagnosis, RejectionSample, StoredSample};
 use crate::domain::search::IndexEntry;
 use crate::domain::source::{Examples, Origin};
 use crate::domain::summary::EventSummary;
+use crate::domain::unanswered::ClaimedEvent;
 use crate::sources::{Kind, Rejection, Source};
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -146,6 +148,14 @@ impl Source for Stripe {
 
     fn sample(&self, headers: &HeaderMap, body: &[u8], rejection: &Rejection) -> RejectionSample {
         sample::sample(&self.name, headers, body, rejection.check)
+    }
+
+    fn awaits_answer(&self, facts: &EventFacts) -> bool {
+        awaited::is_awaited(&facts.event_type)
+    }
+
+    fn claimed(&self, headers: &HeaderMap, body: &[u8], rejection: &Rejection) -> Option<ClaimedEvent> {
+        awaited::claimed(&self.name, headers, body, rejection.check)
     }
 
     fn diagnose(&self, rejections: &[StoredSample], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {

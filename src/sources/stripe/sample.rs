@@ -16,14 +16,19 @@ const THIN: &str = "\"v2.core.event\"";
 /// Samples a request that failed `check`.
 pub(super) fn sample(source: &str, headers: &HeaderMap, body: &[u8], check: &str) -> RejectionSample {
     let (form, livemode) = form(body);
-    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     RejectionSample {
-        by_sender: user_agent.is_some_and(|agent| agent.starts_with("Stripe/")),
+        by_sender: is_by_stripe(headers),
         form,
         claimed_at: headers.get_all(HEADER).iter().find_map(|value| claimed_time(value.to_str().ok()?)),
         livemode,
         ..RejectionSample::new(source, check, names_of(headers), body)
     }
+}
+
+/// Whether a request claims to be Stripe's, which anyone can.
+pub(super) fn is_by_stripe(headers: &HeaderMap) -> bool {
+    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    user_agent.is_some_and(|agent| agent.starts_with("Stripe/"))
 }
 
 /// The body's form, and the mode that it claims.

@@ -6,6 +6,7 @@ mod list;
 mod payloads;
 mod rejections;
 mod search;
+mod unanswered;
 
 pub use indexing::{Indexed, Unindexed};
 pub use intake::IncomingEvent;

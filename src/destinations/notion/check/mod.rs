@@ -295,8 +295,8 @@ fn whose(bearer: &workspace::Bearer) -> Finding {
     } else {
         Finding::note(format!("the token works: it belongs to a person, {:?}", bearer.name))
             .with_remedy(
-                "it expires within a year, and then nothing is delivered: note the date, or use the token of an internal \
-                 connection. With it a second page of one event also looks like a person's own page and is not removed",
+                "it expires within a year, and then nothing is delivered: set its date as API_KEY_EXPIRES of this \
+                 instance, so that an alert comes a week before, or use the token of an internal connection. With it a second page of one event also looks like a person's own page and is not removed",
             )
     }
 }

@@ -360,6 +360,15 @@ pub fn rejected_request() -> Change {
     )
 }
 
+/// Makes the events that were not accepted this much older, and their last request too unless it is a repeated one.
+pub fn age_unanswered(by: Duration, is_repeated: bool) -> Change {
+    let last = if is_repeated { "last_at".to_owned() } else { format!("last_at - {}", interval(by)) };
+    Change(format!(
+        "update eventbridge.unanswered_events set first_at = first_at - {}, last_at = {last}",
+        interval(by)
+    ))
+}
+
 /// A number of the current minute or hour.
 pub fn statistic(per: &str, kind: &str, name: &str, n: i64) -> Change {
     Change(format!(

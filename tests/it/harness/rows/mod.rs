@@ -86,6 +86,11 @@ pub fn remote_objects() -> Rows {
     all("remote_objects")
 }
 
+/// Events that were not accepted and whose sender waits for that.
+pub fn unanswered_events() -> Rows {
+    all("unanswered_events")
+}
+
 pub fn workers() -> Rows {
     all("workers")
 }

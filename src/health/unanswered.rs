@@ -1,0 +1,119 @@
+//! The findings about events whose sender waits for an answer. Pure.
+
+use super::finding::{Finding, FindingKind, Level, Notice, Part};
+use super::resends::RESENDS;
+use super::snapshot::Snapshot;
+use super::thresholds::Thresholds;
+use crate::domain::quantity::count;
+use crate::domain::unanswered::UnansweredEvent;
+use crate::domain::visible::visible;
+
+/// The most ids that a sentence has.
+const IDS_MAX: usize = 3;
+
+/// A finding for each mode in which there are such events.
+pub(super) fn unanswered(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
+    let of_mode = |concerns_money: bool, kind| {
+        let events = snapshot.unanswered.iter().filter(|one| one.counts(snapshot.now));
+        let events: Vec<_> = events.filter(|one| one.concerns_money() == concerns_money).collect();
+        finding(kind, &events, thresholds)
+    };
+    let live = of_mode(true, FindingKind::UnansweredInvoice);
+    live.into_iter().chain(of_mode(false, FindingKind::UnansweredTestInvoice)).collect()
+}
+
+fn finding(kind: FindingKind, events: &[&UnansweredEvent], thresholds: &Thresholds) -> Option<Finding> {
+    let first_at = events.iter().map(|one| one.first_at).min()?;
+    let number = count(u64::try_from(events.len()).unwrap_or(u64::MAX), false);
+    let (were, them) = if events.len() == 1 { ("event was", "it") } else { ("events were", "them") };
+    let doubt = if events.iter().any(|one| one.event.is_signed) {
+        ""
+    } else {
+        " Its signature was not valid, so this is unverified, but it was repeated as Stripe does."
+    };
+    let (mode, effect) = match kind {
+        FindingKind::UnansweredTestInvoice => ("test mode", "which charges nobody"),
+        _ => ("live mode", "so customers are charged late"),
+    };
+    let ids: Vec<_> = events.iter().take(IDS_MAX).map(|one| visible(&one.event.event_id)).collect();
+    let others = if events.len() > IDS_MAX { ", …" } else { "" };
+    let remedy = format!(
+        "find the cause with eventbridge doctor, fix it, and resend {them} in Stripe's Workbench (Events)"
+    );
+    let summary = format!(
+        "{number} invoice.created {were} not accepted. Stripe waits up to 72 h for that before it finalizes the invoice, {effect} ({mode}).{doubt}"
+    );
+    Some(Finding {
+        key: kind.as_str().to_owned(),
+        matter: kind,
+        failure_group: None,
+        level: if kind == FindingKind::UnansweredInvoice { Level::Critical } else { Level::Warning },
+        headline: "An invoice.created is not answered".to_owned(),
+        sentence: vec![Part::text(format!("{summary} To do for {}{others}: {remedy}.", ids.join(", ")))],
+        remedy: remedy.clone(),
+        since: Some(first_at),
+        notice: thresholds.alerts.unanswered.then(|| Notice {
+            summary,
+            remedy: format!("\"eventbridge status\" names {them}; {remedy}. {RESENDS}"),
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::unanswered::ClaimedEvent;
+    use chrono::{DateTime, TimeDelta};
+
+    fn snapshot(livemodes: &[Option<bool>], is_signed: bool) -> Snapshot {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(9);
+        let event = |(number, livemode): (usize, &Option<bool>)| UnansweredEvent {
+            event: ClaimedEvent {
+                source: "stripe".to_owned(),
+                event_id: format!("evt_{number}"),
+                event_type: "invoice.created".to_owned(),
+                livemode: *livemode,
+                is_signed,
+            },
+            first_at: now - TimeDelta::hours(1),
+            last_at: now - TimeDelta::minutes(1),
+        };
+        let unanswered = livemodes.iter().enumerate().map(event).collect();
+        Snapshot { now, unanswered, ..Snapshot::default() }
+    }
+
+    fn found(livemodes: &[Option<bool>], is_signed: bool) -> Vec<Finding> {
+        unanswered(&snapshot(livemodes, is_signed), &Thresholds::default())
+    }
+
+    #[test]
+    fn each_mode_has_a_finding_of_its_own() {
+        let kinds = |livemodes| found(livemodes, true).iter().map(|one| one.matter).collect::<Vec<_>>();
+        assert_eq!(kinds(&[]), []);
+        assert_eq!(kinds(&[Some(false)]), [FindingKind::UnansweredTestInvoice]);
+        assert_eq!(kinds(&[None]), [FindingKind::UnansweredInvoice]);
+        assert_eq!(
+            kinds(&[Some(false), Some(true)]),
+            [FindingKind::UnansweredInvoice, FindingKind::UnansweredTestInvoice]
+        );
+    }
+
+    #[test]
+    fn an_alert_states_whether_it_is_verified_and_names_no_event() {
+        for (is_signed, expected) in [(true, false), (false, true)] {
+            let notice = found(&[Some(true); 5], is_signed).remove(0).notice.expect("a notice");
+            assert_eq!(notice.summary.contains("unverified"), expected, "{notice:?}");
+            assert!(notice.summary.starts_with("5 invoice.created events were not accepted."), "{notice:?}");
+            assert!(!notice.summary.contains("evt_") && !notice.remedy.contains("evt_"), "{notice:?}");
+        }
+        let sentence = format!("{:?}", found(&[Some(true); 5], true)[0].sentence);
+        assert!(sentence.contains("evt_0, evt_1, evt_2, …"), "{sentence}");
+    }
+
+    #[test]
+    fn its_alert_can_be_switched_off() {
+        let mut thresholds = Thresholds::default();
+        thresholds.alerts.unanswered = false;
+        assert_eq!(unanswered(&snapshot(&[Some(true)], true), &thresholds)[0].notice, None);
+    }
+}
