@@ -518,8 +518,8 @@ create table eventbridge.audit (
     who           text not null,
     -- Such as execution.retried.
     action        text not null,
-    -- What was changed: `execution`, `destination`, `failure` or `customer` with an id, or `executions` or
-    -- `events` if there were many.
+    -- What was changed: `execution`, `task`, `destination`, `failure` or `customer` with an id, or `executions`
+    -- or `events` with the id of the bulk task that changed many.
     subject_kind  text not null,
     subject_id    text,
     -- The filter, the counts, the note.
@@ -532,6 +532,87 @@ comment on table eventbridge.audit is
     'What operators did, and when. It is written by the statement that makes the change.';
 comment on index eventbridge.audit_by_subject is
     'What was done to an execution, a destination or a failure group.';
+
+create function eventbridge.sum_of_counts(one jsonb, other jsonb) returns jsonb
+    language sql immutable parallel safe
+    return (select coalesce(jsonb_object_agg(name, count), '{}')
+              from (select key as name, sum(value::bigint) as count
+                      from (select * from jsonb_each_text(one) union all select * from jsonb_each_text(other)) as counts
+                     group by key) as sums);
+
+comment on function eventbridge.sum_of_counts is
+    'Two counts by name, added.';
+
+create table eventbridge.tasks (
+    -- The API writes it as `task_42`.
+    id           bigint generated always as identity primary key,
+    kind         text not null check (kind in ('retry_executions', 'replay_events')),
+    -- The parameters of the request: only the given ones.
+    filter       jsonb not null,
+    -- The name of the API key, or cli:<user>.
+    who          text not null,
+    note         text,
+    status       text not null default 'queued' check (status in
+                 ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
+    -- The next page begins below this id; null before the first page.
+    position     bigint,
+    -- Executions or events that were read.
+    examined     bigint not null default 0,
+    -- Executions by destination instance: those that were created, and those that were queued again.
+    created      jsonb not null default '{}',
+    again        jsonb not null default '{}',
+    -- It covers only what was there then.
+    created_at   timestamptz not null default now(),
+    started_at   timestamptz,
+    updated_at   timestamptz not null default now(),
+    finished_at  timestamptz,
+    -- Why it failed.
+    error        text,
+    -- The process that does its pages, until it stops renewing this.
+    holder       uuid,
+    held_until   timestamptz,
+    check ((status = 'failed') = (error is not null)),
+    check ((status in ('queued', 'running')) = (finished_at is null))
+);
+
+create index tasks_unfinished on eventbridge.tasks (updated_at) where status in ('queued', 'running');
+
+create index tasks_by_update on eventbridge.tasks (updated_at);
+
+comment on table eventbridge.tasks is
+    'Bulk retries and replays. One statement does a page, writes its audit entry and moves the position, so no '
+    'page is done twice or left out.';
+comment on index eventbridge.tasks_unfinished is
+    'The task whose turn is next: the one that waited longest.';
+comment on index eventbridge.tasks_by_update is
+    'The finished tasks that are old enough to be removed, and the last change for open pages.';
+
+create table eventbridge.idempotency_keys (
+    -- The name of the API key that sent the request.
+    caller        text not null,
+    key           text not null,
+    -- SHA-256 of method, path, query and body.
+    request       bytea not null,
+    -- Distinguishes this attempt from an earlier one that never ended.
+    attempt       uuid not null,
+    created_at    timestamptz not null default now(),
+    -- If there is no response until then, another attempt may begin.
+    locked_until  timestamptz not null,
+    -- The response; null while the request is being processed.
+    status        smallint,
+    content_type  text,
+    location      text,
+    body          bytea,
+    primary key (caller, key),
+    check ((status is null) = (body is null))
+);
+
+create index idempotency_keys_by_age on eventbridge.idempotency_keys (created_at);
+
+comment on table eventbridge.idempotency_keys is
+    'The responses to requests with an Idempotency-Key, for a day.';
+comment on index eventbridge.idempotency_keys_by_age is
+    'The keys that are old enough to be removed.';
 
 create table eventbridge.alerts (
     -- Identifies the condition.

@@ -19,6 +19,7 @@ pub mod destinations;
 pub mod worker;
 
 pub mod alerts;
+pub mod bulk;
 pub mod health;
 pub mod retention;
 pub mod statistics;

@@ -1,4 +1,5 @@
-//! Removes old data in the background: one replica at a time, as the settings require.
+//! Removes old data in the background: one replica at a time, as the settings require. Old bulk tasks and
+//! idempotency keys are always removed.
 //!
 //! It works in small batches and pauses at least twice as long as each took, so that intake and deliveries are
 //! not slowed down.
@@ -45,15 +46,22 @@ pub struct RetentionStore {
     pub retention: Retention,
 }
 
-/// Removes old data until stopped. If the settings keep everything, it returns at once.
+/// How long tasks are kept after their end, unless `RETENTION_DAYS` is shorter.
+pub const TASKS_KEPT_FOR: Duration = Duration::from_hours(24 * 30);
+
+/// How long a client can repeat a request with the same idempotency key.
+pub const KEYS_KEPT_FOR: Duration = Duration::from_hours(24);
+
+/// The job that removes old tasks and idempotency keys, whatever the settings keep.
+const RECORDS: &str = "remove old tasks and keys";
+
+/// Removes old data until stopped.
 pub async fn keep(store: RetentionStore, settings: config::Retention, pace: Pace, stop: CancellationToken) {
     let jobs = [
         ("remove old payloads", Removal::Payloads, settings.payloads),
         ("remove old events", Removal::Rows, settings.rows),
     ];
-    if jobs.iter().all(|(_, _, age)| age.is_none()) {
-        return;
-    }
+    let tasks_kept_for = settings.rows.map_or(TASKS_KEPT_FOR, |rows| rows.min(TASKS_KEPT_FOR));
     let process = Uuid::new_v4();
     while stop.run_until_cancelled(tokio::time::sleep(pace.check_interval)).await.is_some() {
         for (name, removal, age) in jobs {
@@ -63,7 +71,44 @@ pub async fn keep(store: RetentionStore, settings: config::Retention, pace: Pace
                 warn!(%error, job = name, "retention failed; it will be retried");
             }
         }
+        if let Err(error) = remove_records(&store, process, tasks_kept_for, pace, &stop).await {
+            warn!(%error, job = RECORDS, "retention failed; it will be retried");
+        }
     }
+}
+
+/// Removes tasks that ended, and idempotency keys, once they are old.
+async fn remove_records(
+    store: &RetentionStore,
+    process: Uuid,
+    tasks_kept_for: Duration,
+    pace: Pace,
+    stop: &CancellationToken,
+) -> Result<(), StoreError> {
+    if !store.leases.acquire(RECORDS, process, LEASE).await? {
+        return Ok(());
+    }
+    if store.jobs.due(RECORDS).await?.is_some() {
+        let mut removed = 0;
+        loop {
+            let batch = store.retention.remove_finished_tasks(tasks_kept_for).await?
+                + store.retention.remove_idempotency_keys(KEYS_KEPT_FOR).await?;
+            removed += batch;
+            if batch == 0 {
+                store.jobs.record(RECORDS, 0, pace.round_interval).await?;
+                break;
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(pace.pause)).await.is_none()
+                || !store.leases.acquire(RECORDS, process, LEASE).await?
+            {
+                break;
+            }
+        }
+        if removed > 0 {
+            info!(job = RECORDS, removed, "removed old data");
+        }
+    }
+    store.leases.release(RECORDS, process).await
 }
 
 /// One round through all events, or the rest of one that another process began.

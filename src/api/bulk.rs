@@ -1,58 +1,44 @@
 //! Bulk operations: `POST /api/v1/executions/retry` and `POST /api/v1/events/replay`.
 //!
-//! Each call processes a page of the matches, newest first, and returns the cursor of the next page. So
-//! calls are short, and a client that stops can continue later. A call without a filter must say `all=true`: a
-//! forgotten or misspelt variable must not select everything.
+//! Each creates a task, which is done in the background; a dry run counts and creates none. A call without a
+//! filter must say `all=true`: a forgotten or misspelt variable must not select everything.
 
 use super::extract::{self, Query};
-use super::{Api, NotDone, from_list, from_store};
+use super::tasks::Task;
+use super::{Api, NotDone, from_list};
+use crate::bulk::{BulkError, BulkFilter, NOTE_CHARACTERS_MAX, ReplayFilter, RetryFilter};
 use crate::domain::audit::Caller;
-use crate::domain::destination_summary::{seconds_for, wanted_of};
-use crate::domain::event::EventKey;
-use crate::domain::execution::{Change, ExecutionId, NewExecution, Status};
+use crate::domain::destination_summary::seconds_for;
+use crate::domain::execution::{Change, Status};
 use crate::problem::Problem;
-use crate::store::{Counts, Cursor, EventFilter, EventRow, ExecutionFilter};
 use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use std::time::{Duration, Instant};
 use tracing::info;
 use utoipa::{IntoParams, ToSchema};
 
-/// The default number of rows per call.
-const ROWS_DEFAULT: u32 = 1000;
-
-/// The most rows per call.
-const ROWS_MAX: u32 = 5000;
-
-/// The longest note, in characters.
-const NOTE_CHARACTERS_MAX: usize = 500;
-
-/// A dry run reads page after page, and begins none after this time.
-const DRY_RUN_LONG: Duration = Duration::from_secs(5);
-
-/// What a call did; for a dry run, what it would do.
+/// What a dry run counted.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Bulk {
-    /// Whether nothing was changed. The counts then show what the call would do for all matches.
+#[schema(as = DryRun)]
+pub struct Counted {
+    /// True: nothing was changed.
+    #[schema(example = true)]
     pub dry_run: bool,
-    /// The executions that were queued.
+    /// The executions that would be queued.
     #[schema(example = 1000)]
     pub count: u64,
-    /// Whether a dry run stopped at its time limit. Then there may be more than it counted, and they take
-    /// longer.
+    /// Whether the count stopped at its time limit. Then there may be more than it counted, and they take longer.
     #[schema(example = false)]
     pub at_least: bool,
-    /// The executions among them that were created.
+    /// The executions among them that would be created.
     #[schema(example = 0)]
     pub created: u64,
     /// How many seconds their delivery takes at the rates of their connections, with one call per execution;
     /// null if a destination has no rate or is not configured. Other work has priority.
-    #[schema(example = 353)]
+    #[schema(required = true, example = 353)]
     pub seconds: Option<u64>,
-    /// The cursor of the next page; null after the last page.
-    pub next_cursor: Option<String>,
 }
 
 /// Which executions to retry.
@@ -86,12 +72,6 @@ pub struct RetryQuery {
     dry_run: Option<bool>,
     /// A note for the audit log: at most 500 characters.
     note: Option<String>,
-    /// The number of executions to process, at most 5000; the default is 1000. A dry run reads all matches
-    /// that it can read in a few seconds.
-    #[param(minimum = 1, maximum = 5000)]
-    limit: Option<u32>,
-    /// `next_cursor` of the previous call.
-    cursor: Option<String>,
 }
 
 /// Which events to replay.
@@ -99,6 +79,8 @@ pub struct RetryQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ReplayQuery {
+    /// Only this event: our number of it, or the sender's id.
+    event: Option<String>,
     /// Events of this source. Requires a time range.
     source: Option<String>,
     /// Events of these types: patterns and presets, separated by commas.
@@ -124,18 +106,12 @@ pub struct ReplayQuery {
     dry_run: Option<bool>,
     /// A note for the audit log: at most 500 characters.
     note: Option<String>,
-    /// The number of events to process, at most 5000; the default is 1000. A dry run reads all matches
-    /// that it can read in a few seconds.
-    #[param(minimum = 1, maximum = 5000)]
-    limit: Option<u32>,
-    /// `next_cursor` of the previous call.
-    cursor: Option<String>,
 }
 
 /// Retries the executions that match a filter; with `all=true` and no filter, all failed ones.
 ///
-/// A call processes one page, newest first; call again with `next_cursor` for the next one. The
-/// executions are delivered after new events. Running executions are not changed.
+/// The answer is a task, which is done in the background, newest executions first. It covers the executions that
+/// exist now. They are delivered after new events. Running executions are not changed.
 #[utoipa::path(
     post,
     path = "/api/v1/executions/retry",
@@ -143,8 +119,10 @@ pub struct ReplayQuery {
     tag = "executions",
     params(RetryQuery),
     responses(
-        (status = 200, description = "The queued executions; for a dry run, those that would be queued", body = Bulk),
+        (status = 200, description = "The result of a dry run", body = Counted),
+        (status = 202, description = "The task that was created", body = Task, headers(("Location" = String, description = "The address of the task"))),
         (status = 400, description = "A parameter cannot be read, a filter or a time range is required, or no execution of this state can be retried", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Too many tasks are not finished", body = Problem, content_type = "application/problem+json"),
         NotDone,
     ),
 )]
@@ -152,7 +130,7 @@ pub(super) async fn retry(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Query(query): Query<RetryQuery>,
-) -> Result<Json<Bulk>, Problem> {
+) -> Result<Response, Problem> {
     require_filter(
         query.all,
         &[
@@ -171,62 +149,23 @@ pub(super) async fn retry(
     if !Change::Retry.allowed_from().iter().any(|allowed| allowed.as_str() == status) {
         return Err(Problem::bad_request(format!("status: {status} executions cannot be retried.")));
     }
-    let dry_run = query.dry_run.unwrap_or_default();
-    let (cursor, limit) = page(query.cursor.as_deref(), query.limit, dry_run)?;
-    let detail = detail(
-        query.note.as_deref(),
-        json!({"status": status, "source": query.source, "type": query.event_type, "event": query.event,
-               "destination": query.destination, "error_class": query.error_class, "failure": query.failure,
-               "created_after": query.created_after, "created_before": query.created_before,
-               "all": query.all}),
+    extract::types(&api, query.event_type.as_deref())?;
+    let created = extract::window(
+        ("created_after", query.created_after.as_deref()),
+        ("created_before", query.created_before.as_deref()),
     )?;
-    let event = match &query.event {
-        None => None,
-        Some(event) => match extract::event_key(&api, event).await? {
-            Some(key) => Some(key),
-            // A missing event has no executions.
-            None => return Ok(Totals::begin(None).response(&api, dry_run)),
-        },
-    };
-    let filter = ExecutionFilter {
+    let filter = BulkFilter::Retry(RetryFilter {
+        status: Some(status.to_owned()),
         source: query.source,
-        types: extract::types(&api, query.event_type.as_deref())?,
-        status: Some(status),
-        event,
+        event_type: query.event_type,
+        event: query.event,
         destination: query.destination,
         error_class: query.error_class,
-        failure_group: query.failure,
-        created: extract::window(
-            ("created_after", query.created_after.as_deref()),
-            ("created_before", query.created_before.as_deref()),
-        )?,
-    };
-    let mut totals = Totals::begin(cursor);
-    loop {
-        let page = api.store.reports.executions(&filter, totals.next, limit).await.map_err(from_list)?;
-        let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
-        if !dry_run {
-            let done = api
-                .store
-                .interventions
-                .bulk_retry(&ids, status, &detail, &caller)
-                .await
-                .map_err(from_store)?;
-            info!(
-                executions = done.counts.values().sum::<u64>(),
-                who = caller.name(),
-                "executions retried in bulk"
-            );
-            api.notifier.notify();
-            totals.add(done.counts, 0, page.next);
-            return Ok(totals.response(&api, dry_run));
-        }
-        let would = api.store.interventions.would_bulk_retry(&ids, status).await.map_err(from_store)?;
-        totals.add(would.counts, 0, page.next);
-        if totals.is_enough() {
-            return Ok(totals.response(&api, dry_run));
-        }
-    }
+        failure: query.failure,
+        created_after: created.after,
+        created_before: created.before,
+    });
+    answer(&api, &filter, query.note.as_deref(), query.dry_run, &caller).await
 }
 
 /// Delivers the events that match a filter again, to the destinations that subscribe to them now; with
@@ -237,8 +176,8 @@ pub(super) async fn retry(
 /// second time. An older state of an object never replaces a
 /// newer one.
 ///
-/// A call processes one page of events, newest first; call again with `next_cursor` for the next one.
-/// The executions are delivered after new events.
+/// The answer is a task, which is done in the background, newest events first. It covers the events that are
+/// stored now. The executions are delivered after new events.
 #[utoipa::path(
     post,
     path = "/api/v1/events/replay",
@@ -246,8 +185,10 @@ pub(super) async fn retry(
     tag = "events",
     params(ReplayQuery),
     responses(
-        (status = 200, description = "The queued executions; for a dry run, those that would be queued", body = Bulk),
+        (status = 200, description = "The result of a dry run", body = Counted),
+        (status = 202, description = "The task that was created", body = Task, headers(("Location" = String, description = "The address of the task"))),
         (status = 400, description = "A parameter cannot be read, a filter or a time range is required, or no such destination is configured", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Too many tasks are not finished", body = Problem, content_type = "application/problem+json"),
         NotDone,
     ),
 )]
@@ -255,13 +196,14 @@ pub(super) async fn replay(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Query(query): Query<ReplayQuery>,
-) -> Result<Json<Bulk>, Problem> {
+) -> Result<Response, Problem> {
     if query.destination.as_ref().is_some_and(|name| !api.instances.contains(name)) {
         return Err(Problem::bad_request("destination: no instance of this name is configured."));
     }
     require_filter(
         query.all,
         &[
+            ("event", query.event.is_some()),
             ("source", query.source.is_some()),
             ("type", query.event_type.is_some()),
             ("object_id", query.object_id.is_some()),
@@ -272,94 +214,65 @@ pub(super) async fn replay(
             ("received_before", query.received_before.is_some()),
         ],
     )?;
-    let dry_run = query.dry_run.unwrap_or_default();
-    let (cursor, limit) = page(query.cursor.as_deref(), query.limit, dry_run)?;
-    let detail = detail(
-        query.note.as_deref(),
-        json!({"source": query.source, "type": query.event_type, "object_id": query.object_id,
-               "account": query.account, "livemode": query.livemode, "status": query.status,
-               "received_after": query.received_after, "received_before": query.received_before,
-               "destination": query.destination, "all": query.all}),
+    extract::types(&api, query.event_type.as_deref())?;
+    let received = extract::window(
+        ("received_after", query.received_after.as_deref()),
+        ("received_before", query.received_before.as_deref()),
     )?;
-    let filter = EventFilter {
+    let filter = BulkFilter::Replay(ReplayFilter {
+        event: query.event,
         source: query.source,
-        types: extract::types(&api, query.event_type.as_deref())?,
+        event_type: query.event_type,
         object_id: query.object_id,
         account: query.account,
         livemode: query.livemode,
-        status: extract::status(query.status.as_deref())?,
-        received: extract::window(
-            ("received_after", query.received_after.as_deref()),
-            ("received_before", query.received_before.as_deref()),
-        )?,
-    };
-    let mut totals = Totals::begin(cursor);
-    loop {
-        let page = api.store.events.events(&filter, totals.next, limit).await.map_err(from_list)?;
-        let wanted: Vec<_> =
-            page.rows.iter().flat_map(|row| wanted_now(&api, row, query.destination.as_deref())).collect();
-        if !dry_run {
-            let done = api.store.interventions.replay(&wanted, &detail, &caller).await.map_err(from_store)?;
-            info!(
-                executions = done.all().values().sum::<u64>(),
-                who = caller.name(),
-                "events replayed in bulk"
-            );
-            api.notifier.notify();
-            totals.add(done.all(), done.created.values().sum(), page.next);
-            return Ok(totals.response(&api, dry_run));
-        }
-        let would = api.store.interventions.would_replay(&wanted).await.map_err(from_store)?;
-        totals.add(would.all(), would.created.values().sum(), page.next);
-        if totals.is_enough() {
-            return Ok(totals.response(&api, dry_run));
-        }
-    }
+        status: extract::status(query.status.as_deref())?.map(str::to_owned),
+        received_after: received.after,
+        received_before: received.before,
+        destination: query.destination,
+    });
+    answer(&api, &filter, query.note.as_deref(), query.dry_run, &caller).await
 }
 
-/// The executions of an event for the instances that subscribe to it now.
-fn wanted_now(api: &Api, row: &EventRow, only: Option<&str>) -> Vec<(EventKey, NewExecution)> {
-    let facts = row.facts();
-    wanted_of(&api.destinations, only, &row.source, &facts)
-        .map(|execution| (EventKey(row.id), execution))
-        .collect()
-}
-
-/// The totals of a call's pages.
-struct Totals {
-    began: Instant,
-    counts: Counts,
-    created: u64,
-    next: Option<Cursor>,
-}
-
-impl Totals {
-    fn begin(cursor: Option<Cursor>) -> Self {
-        Self { began: Instant::now(), counts: Counts::new(), created: 0, next: cursor }
+/// Creates the task, or counts what it would do.
+async fn answer(
+    api: &Api,
+    filter: &BulkFilter,
+    note: Option<&str>,
+    dry_run: Option<bool>,
+    caller: &Caller,
+) -> Result<Response, Problem> {
+    if note.is_some_and(|note| note.chars().count() > NOTE_CHARACTERS_MAX) {
+        return Err(Problem::bad_request(format!(
+            "note: must have at most {NOTE_CHARACTERS_MAX} characters."
+        )));
     }
-
-    fn add(&mut self, counts: Counts, created: u64, next: Option<Cursor>) {
-        for (destination, count) in counts {
-            *self.counts.entry(destination).or_default() += count;
-        }
-        self.created += created;
-        self.next = next;
-    }
-
-    /// Whether a dry run ends here.
-    fn is_enough(&self) -> bool {
-        self.next.is_none() || self.began.elapsed() > DRY_RUN_LONG
-    }
-
-    fn response(self, api: &Api, dry_run: bool) -> Json<Bulk> {
-        Json(Bulk {
-            dry_run,
-            count: self.counts.values().sum(),
-            at_least: dry_run && self.next.is_some(),
-            created: self.created,
-            seconds: seconds_for(&api.destinations, &self.counts),
-            next_cursor: self.next.map(Cursor::encode),
+    if dry_run == Some(true) {
+        let counted = api.bulk.count(filter).await.map_err(from_bulk)?;
+        let queued = counted.queued();
+        return Ok(Json(Counted {
+            dry_run: true,
+            count: queued.values().sum(),
+            at_least: counted.is_more,
+            created: counted.created.values().sum(),
+            seconds: seconds_for(&api.destinations, &queued),
         })
+        .into_response());
+    }
+    let row = api.bulk.create(filter, note, caller, None).await.map_err(from_bulk)?;
+    info!(task = %row.id, kind = row.kind.as_str(), who = caller.name(), "bulk task created");
+    let location = format!("/api/v1/tasks/{}", row.id);
+    let task = Task::of(row, &api.destinations);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(task)).into_response())
+}
+
+fn from_bulk(error: BulkError) -> Problem {
+    match error {
+        BulkError::Invalid(error) => Problem::bad_request(format!("{error}.")),
+        BulkError::List(error) => from_list(error),
+        many @ BulkError::TooMany => {
+            Problem::new(StatusCode::CONFLICT, "too_many_tasks", "Too many tasks", format!("{many}."))
+        }
     }
 }
 
@@ -373,28 +286,4 @@ fn require_filter(all: Option<bool>, filters: &[(&str, bool)]) -> Result<(), Pro
         "all: must be true if there is no filter. Add all=true to select everything, or one of: {}.",
         names.join(", ")
     )))
-}
-
-/// Where a call begins and how many rows it reads per page. A dry run continues with further pages.
-fn page(cursor: Option<&str>, limit: Option<u32>, dry_run: bool) -> Result<(Option<Cursor>, u32), Problem> {
-    let (cursor, _) = extract::paging(cursor, None)?;
-    match limit.unwrap_or(ROWS_DEFAULT) {
-        1..=ROWS_MAX if dry_run => Ok((cursor, ROWS_MAX)),
-        limit @ 1..=ROWS_MAX => Ok((cursor, limit)),
-        other => Err(Problem::bad_request(format!("limit: must be from 1 to {ROWS_MAX}, not {other}."))),
-    }
-}
-
-/// The audit log's details: the filter, if there is one, and the note.
-fn detail(note: Option<&str>, filter: Value) -> Result<Value, Problem> {
-    if note.is_some_and(|note| note.chars().count() > NOTE_CHARACTERS_MAX) {
-        return Err(Problem::bad_request(format!(
-            "note: must have at most {NOTE_CHARACTERS_MAX} characters."
-        )));
-    }
-    let given = match filter {
-        Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),
-        other => other,
-    };
-    Ok(json!({"filter": given, "note": note}))
 }

@@ -10,22 +10,26 @@ mod executions;
 mod extract;
 mod failures;
 mod health;
+mod idempotency;
 mod metrics;
 mod preview;
 mod probes;
 mod rejections;
 mod search;
 mod stats;
+mod tasks;
 
 pub use events::{EventDetail, EventView, Events};
 pub use executions::{AttemptView, ExecutionDetail, ExecutionView, Executions};
 pub use extract::{Json, Query};
 pub use failures::{Acknowledgement, FailureView, Failures};
 pub use health::{Health, HealthCache};
+pub use idempotency::{IDEMPOTENCY_KEY, once_per_key};
 pub use metrics::Scrape;
 pub use preview::PreviewView;
 pub use search::{Found, FoundView};
 
+use crate::bulk::Bulk;
 use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::humanize::capitalised;
 use crate::domain::preview::Previewer;
@@ -49,6 +53,8 @@ pub struct Api {
     pub db: Db,
     /// What is read and changed.
     pub store: OperatorStore,
+    /// Bulk tasks.
+    pub bulk: Bulk,
     /// The names of the configured destination instances.
     pub instances: Arc<[String]>,
     /// The configured sources.
@@ -83,6 +89,7 @@ pub struct Api {
         (name = "webhooks", description = "Receipt of events"),
         (name = "events", description = "Stored events"),
         (name = "executions", description = "Events on their way to destinations, with state and attempts"),
+        (name = "tasks", description = "Bulk retries and replays, with their progress"),
         (name = "failures", description = "Failed executions, grouped by cause"),
         (name = "destinations", description = "Destinations, their pauses and their backlog"),
         (name = "audit", description = "The log of manual changes"),
@@ -122,6 +129,9 @@ pub fn protected() -> OpenApiRouter<Api> {
         .routes(routes!(executions::cancel))
         .routes(routes!(bulk::retry))
         .routes(routes!(bulk::replay))
+        .routes(routes!(tasks::list))
+        .routes(routes!(tasks::show))
+        .routes(routes!(tasks::cancel))
         .routes(routes!(destinations::list))
         .routes(routes!(destinations::pause))
         .routes(routes!(destinations::resume))

@@ -37,7 +37,7 @@ pub const DEFAULT_KINDS: DefaultKinds =
     DefaultKinds { source: sources::KINDS[0].name, destination: destinations::KINDS[0].name };
 
 /// Which part of the work a process does. Processes of different roles share only the database.
-/// A `worker` also fills the search index and removes old data; a `web` process registers no worker and
+/// A `worker` also does bulk tasks, fills the search index and removes old data; a `web` process registers no worker and
 /// does not listen for notifications. Alerts, statistics and the backlog record run in every role.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
@@ -99,6 +99,7 @@ impl Service {
             tasks.start_indexer(&shared);
             tasks.start_retention(&shared, settings.retention);
             tasks.start_lane_history(&shared);
+            tasks.start_bulk_tasks(&shared);
         }
         let progress = tasks.start_worker(&shared, role, &settings, instances);
 
@@ -108,7 +109,9 @@ impl Service {
             Role::All | Role::Web => {
                 tasks.start_change_stream(&ui, &progress);
                 let base_path = shared.base_path.clone();
-                let routes = Routes { ingest, api, ui, more: more_routes, metrics_are_open, base_path };
+                let idempotency_keys = shared.store.idempotency_keys.clone();
+                let more = more_routes;
+                let routes = Routes { ingest, api, idempotency_keys, ui, more, metrics_are_open, base_path };
                 routes::router(routes, &middleware)
             }
         };

@@ -1,11 +1,15 @@
 //! The description of the API: what the routes declare, and what the kinds of sources add to it.
 
+use crate::api::IDEMPOTENCY_KEY;
+use crate::domain::source::WEBHOOKS;
 use crate::sources::{KINDS, Kind};
 use crate::{api, ingest};
 use utoipa::OpenApi as _;
-use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{Object, Type};
-use utoipa::openapi::{OpenApi, RefOr, Required, Schema};
+use utoipa::openapi::{
+    ContentBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Required, ResponseBuilder, Schema,
+};
 
 /// The description of the API: the routes that every command has.
 pub fn openapi() -> OpenApi {
@@ -23,6 +27,7 @@ fn of_kinds(kinds: &[Kind]) -> OpenApi {
         add_examples(&mut description, kind);
     }
     describe_webhook(&mut description, kinds);
+    describe_idempotency(&mut description);
     description
 }
 
@@ -70,6 +75,58 @@ fn describe_webhook(description: &mut OpenApi, kinds: &[Kind]) {
     }
 }
 
+/// Adds the header `Idempotency-Key` to every operation that changes something, except for webhooks, which have
+/// keys of their own: the ids of their events. Operations that have it already are left as they are.
+pub(super) fn describe_idempotency(description: &mut OpenApi) {
+    let problem = || Ref::from_schema_name("Problem");
+    let response = |text: &str| {
+        let content = ContentBuilder::new().schema(Some(problem())).build();
+        ResponseBuilder::new().description(text).content("application/problem+json", content).build()
+    };
+    for (path, item) in &mut description.paths.paths {
+        if path.starts_with(WEBHOOKS) {
+            continue;
+        }
+        for operation in
+            [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
+        {
+            let parameters = operation.parameters.get_or_insert_default();
+            let is_key =
+                |known: &RefOr<Parameter>| matches!(known, RefOr::T(known) if known.name == IDEMPOTENCY_KEY);
+            if parameters.iter().any(is_key) {
+                continue;
+            }
+            let key = ParameterBuilder::new()
+                .name(IDEMPOTENCY_KEY)
+                .parameter_in(ParameterIn::Header)
+                .description(Some(
+                    "Makes the request safe to repeat: for 24 hours, a repetition with the same key gets the first response, with the header Idempotent-Replayed: true, and changes nothing.",
+                ))
+                .required(Required::False)
+                .schema(Some(
+                    ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)),
+                ));
+            parameters.push(RefOr::T(key.build()));
+            let responses = &mut operation.responses.responses;
+            for (status, text) in [
+                ("400", "The Idempotency-Key cannot be read, or belongs to another request"),
+                ("409", "A request with this Idempotency-Key is being processed"),
+            ] {
+                match responses.get_mut(status) {
+                    Some(RefOr::T(known)) => {
+                        known.description.push_str("; or: ");
+                        known.description.push_str(text);
+                    }
+                    Some(RefOr::Ref(_)) => {}
+                    None => {
+                        responses.insert(status.to_owned(), RefOr::T(response(text)));
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +153,23 @@ mod tests {
         assert!(described["components"]["schemas"]["Problem"]["properties"]["type"]["example"].is_null());
         let parameters = &described["paths"]["/api/v1/webhooks/{source}"]["post"]["parameters"];
         assert_eq!(parameters[0]["example"], "tea");
+    }
+
+    #[test]
+    fn every_change_but_a_webhook_accepts_an_idempotency_key() {
+        let described = described(&[TEA]);
+        let mut changes = 0;
+        for (path, item) in described["paths"].as_object().expect("paths") {
+            for (method, operation) in item.as_object().expect("operations") {
+                let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+                let has_key = parameters.iter().any(|parameter| parameter["name"] == IDEMPOTENCY_KEY);
+                let is_change = method != "get" && !path.starts_with(WEBHOOKS);
+                assert_eq!(has_key, is_change, "{method} {path}");
+                assert!(!is_change || operation["responses"]["409"].is_object(), "{method} {path}");
+                changes += usize::from(is_change);
+            }
+        }
+        assert!(changes > 6, "only {changes} operations change something");
     }
 
     #[test]

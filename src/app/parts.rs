@@ -80,6 +80,7 @@ impl Shared {
         Api {
             db: self.store.db.clone(),
             store: OperatorStore::from(&self.store),
+            bulk: self.bulk(),
             instances: self.names.clone(),
             destinations: self.destinations.clone(),
             sources: self.catalog.clone(),
@@ -101,6 +102,7 @@ impl Shared {
     pub(super) fn ui(&self, playground: Option<Playground>, tasks: &Tasks) -> Ui {
         Ui::new(ui::Parts {
             store: OperatorStore::from(&self.store),
+            bulk: self.bulk(),
             scope: self.scope(),
             thresholds: self.thresholds,
             previewer: self.previewer.clone(),

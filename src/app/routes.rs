@@ -1,13 +1,14 @@
 //! The routes of each role, and their middleware.
 
 use super::base_path::BasePath;
-use super::openapi::openapi;
+use super::openapi::{describe_idempotency, openapi};
 use crate::api::{self, Api};
 use crate::auth;
 use crate::config::Access;
 use crate::ingest::{self, Ingest};
 use crate::problem::Problem;
 use crate::server::{self, Middleware};
+use crate::store::IdempotencyKeys;
 use crate::ui::{self, Ui};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -23,6 +24,7 @@ use utoipa_swagger_ui::SwaggerUi;
 pub(super) struct Routes {
     pub(super) ingest: Ingest,
     pub(super) api: Api,
+    pub(super) idempotency_keys: IdempotencyKeys,
     pub(super) ui: Ui,
     pub(super) more: OpenApiRouter,
     pub(super) metrics_are_open: bool,
@@ -33,10 +35,11 @@ pub(super) struct Routes {
 /// The routes of a process that accepts webhooks and requests.
 pub(super) fn router(routes: Routes, middleware: &Arc<Middleware>) -> Router {
     let access = &middleware.access;
-    let Routes { ingest, api, ui, more, metrics_are_open, base_path } = routes;
+    let Routes { ingest, api, idempotency_keys, ui, more, metrics_are_open, base_path } = routes;
     let mut description = openapi();
     let (more_routes, more_description) = more.split_for_parts();
     description.merge(more_description);
+    describe_idempotency(&mut description);
     description.servers = base_path.map(|base_path| vec![Server::new(base_path.as_str())]);
     let (mut protected, mut open) = (Router::from(api::protected()), Router::from(api::open()));
     let place = if metrics_are_open { &mut open } else { &mut protected };
@@ -44,6 +47,7 @@ pub(super) fn router(routes: Routes, middleware: &Arc<Middleware>) -> Router {
     let protected = protected
         .with_state(api.clone())
         .merge(more_routes)
+        .route_layer(from_fn_with_state(idempotency_keys, api::once_per_key))
         .route_layer(from_fn_with_state(access.clone(), auth::require_key));
     let docs = Router::new()
         .merge(SwaggerUi::new("/docs").url("/openapi.json", description))

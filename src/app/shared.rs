@@ -2,6 +2,7 @@
 
 use super::base_path::BasePath;
 use crate::alerts::{self, AlertSettings};
+use crate::bulk::Bulk;
 use crate::config::{Access, Settings};
 use crate::destinations::Instance;
 use crate::domain::destination_summary::DestinationSummary;
@@ -65,6 +66,16 @@ impl Shared {
             thresholds,
             store,
         }
+    }
+
+    /// Bulk tasks, for the API and the dashboard.
+    pub(super) fn bulk(&self) -> Bulk {
+        self.bulk_over(&self.store)
+    }
+
+    /// Bulk tasks whose pages are read over the connections of this store.
+    pub(super) fn bulk_over(&self, store: &Store) -> Bulk {
+        Bulk::new(store, self.catalog.clone(), self.destinations.clone())
     }
 
     /// What alerts watch.

@@ -6,6 +6,7 @@
 use super::Role;
 use super::shared::{Shared, worker_store};
 use crate::alerts::{self, AlertSettings, AlertsStore};
+use crate::bulk;
 use crate::config::{Retention, Settings};
 use crate::destinations::Instance;
 use crate::retention::{self, RetentionStore};
@@ -112,6 +113,14 @@ impl Tasks {
         };
         self.restartable("retention", move |stop| {
             retention::keep(store.clone(), settings, retention::Pace::default(), stop)
+        });
+    }
+
+    /// Does bulk retries and replays.
+    pub(super) fn start_bulk_tasks(&self, shared: &Shared) {
+        let (bulk, notifier) = (shared.bulk_over(&shared.unhurried), shared.notifier.clone());
+        self.restartable("bulk tasks", move |stop| {
+            bulk::run(bulk.clone(), notifier.clone(), bulk::Pace::default(), stop)
         });
     }
 

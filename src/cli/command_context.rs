@@ -8,7 +8,6 @@ use crate::destinations;
 use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::failure::with_remedy;
 use crate::domain::source::SourceCatalog;
-use crate::domain::subscription::{Subscription, TypeFilter};
 use crate::sources::Registry;
 use crate::store::{AddressError, MigrateError, Store};
 use anyhow::{anyhow, bail};
@@ -25,8 +24,6 @@ const CONNECTIONS: u32 = 4;
 pub(super) struct CommandContext {
     pub(super) store: Store,
     pub(super) instances: Vec<String>,
-    /// What each of them receives now.
-    pub(super) subscriptions: Vec<Subscription>,
     /// The sources, for reading what is stored: a missing secret is no problem here.
     pub(super) sources: Registry,
     /// The instances as their kinds describe them. Their rates are known only if their settings are valid.
@@ -56,7 +53,6 @@ impl CommandContext {
         Ok(Self {
             store: connect(&database(&vars)?, CONNECTIONS)?,
             instances: instances.into_iter().map(|instance| instance.name).collect(),
-            subscriptions,
             sources,
             destinations,
         })
@@ -75,11 +71,6 @@ impl CommandContext {
             bail!("no destination has this name; there are: {}", self.instances.join(", "));
         }
         Ok(name)
-    }
-
-    /// The types of events that a list of patterns and presets names.
-    pub(super) fn types(&self, list: Option<&str>) -> anyhow::Result<Option<TypeFilter>> {
-        Ok(list.map(|list| TypeFilter::parse(list, self.sources.types())).transpose()?)
     }
 
     /// The number of pending executions of a destination.

@@ -1,22 +1,22 @@
 //! `eventbridge retry`: retries failed executions, by id or by a filter.
 //!
-//! It runs the same statements as the API and is recorded in the audit log. It can be interrupted and run
-//! again: executions that were retried are no longer failed.
+//! With a filter it creates the same task as the API, does it itself, and is recorded in the audit log. It can be
+//! interrupted and run again: executions that were retried are no longer failed.
 
 use super::command_context::CommandContext;
 use super::output::Refusals;
 use super::progress::Count;
 use super::{bulk_filter, environment, output, signals};
+use crate::bulk::{BulkFilter, RetryFilter};
 use crate::domain::destination_summary::seconds_for;
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
 use crate::domain::parse_time::parse_time;
-use crate::store::{Counts, Cursor, ExecutionFilter, LIMIT_MAX, RetryResult, Window};
+use crate::store::{Counts, RetryResult};
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use std::process::ExitCode;
-use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, clap::Args)]
 #[command(override_usage = USAGE)]
@@ -68,24 +68,28 @@ struct Totals {
 
 pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
     let context = CommandContext::open_migrated().await?;
-    let stop = signals::stop_requested()?;
-    let progress = Count::of("executions");
-    let totals = if args.ids.is_empty() {
-        by_filter(&context, &args, &progress, &stop).await?
+    let (totals, outcome) = if args.ids.is_empty() {
+        let stop = signals::stop_requested()?;
+        let progress = Count::of("executions");
+        let outcome = bulk_filter::run(&context, &filter_of(&args)?, args.dry_run, &progress, &stop).await?;
+        let by_destination = outcome.counted.queued();
+        let retried = by_destination.values().sum();
+        (Totals { retried, by_destination, refused: Refusals::default() }, Some(outcome))
     } else {
         let mut totals = Totals::default();
         for id in &args.ids {
             retry(&context, *id, args.dry_run, &mut totals).await?;
         }
-        totals
+        (totals, None)
     };
-    drop(progress);
     let seconds = seconds_for(&context.destinations, &totals.by_destination);
+    let task = outcome.as_ref().and_then(|outcome| outcome.task.as_ref()).map(|task| task.id.to_string());
     if output::prints_json(args.json) {
         let refused = totals.refused.as_json();
         println!(
             "{}",
-            json!({"dry_run": args.dry_run, "retried": totals.retried, "seconds": seconds, "refused": refused})
+            json!({"dry_run": args.dry_run, "retried": totals.retried, "seconds": seconds, "task": task,
+                   "refused": refused})
         );
     } else {
         let takes = output::delivery_time(seconds);
@@ -94,19 +98,12 @@ pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
         println!("{executions} {verb} retried.{takes}");
         print!("{}", totals.refused);
     }
-    if stop.is_cancelled() {
-        bail!("stopped before the end; run the same command again for the remaining executions");
-    }
+    outcome.map_or(Ok(()), |outcome| outcome.check())?;
     Ok(totals.refused.exit_code())
 }
 
-/// Retries everything the filter finds, page by page.
-async fn by_filter(
-    context: &CommandContext,
-    args: &RetryArgs,
-    progress: &Count,
-    stop: &CancellationToken,
-) -> anyhow::Result<Totals> {
+/// What the flags select.
+fn filter_of(args: &RetryArgs) -> anyhow::Result<BulkFilter> {
     let is_filtered =
         args.failed || args.failure.is_some() || args.destination.is_some() || args.types.is_some();
     if !is_filtered && args.error_class.is_none() && args.created_after.is_none() {
@@ -115,53 +112,16 @@ async fn by_filter(
              --type, --error-class, --created-after"
         );
     }
-    let filter = ExecutionFilter {
-        status: Some(Status::Failed.as_str()),
-        failure_group: args.failure.clone(),
+    Ok(BulkFilter::Retry(RetryFilter {
+        status: Some(Status::Failed.as_str().to_owned()),
+        failure: args.failure.clone(),
         destination: args.destination.clone(),
-        types: context.types(args.types.as_deref())?,
+        event_type: args.types.clone(),
         error_class: args.error_class.clone(),
-        created: Window { after: args.created_after, before: args.created_before },
-        ..ExecutionFilter::default()
-    };
-    let status = Status::Failed.as_str();
-    let detail = bulk_filter::for_audit(json!({
-        "status": status, "failure": args.failure, "destination": args.destination, "type": args.types,
-        "error_class": args.error_class, "created_after": args.created_after, "created_before": args.created_before,
-    }));
-    let caller = environment::caller();
-    let mut totals = Totals::default();
-    let mut cursor: Option<Cursor> = None;
-    loop {
-        let page = context
-            .store
-            .reports
-            .executions(&filter, cursor, LIMIT_MAX)
-            .await
-            .map_err(bulk_filter::with_flags)?;
-        if stop.is_cancelled() {
-            return Ok(totals);
-        }
-        let ids: Vec<_> = page.rows.iter().map(|row| ExecutionId(row.id)).collect();
-        let retried = if args.dry_run {
-            context.store.interventions.would_bulk_retry(&ids, status).await?
-        } else {
-            context.store.interventions.bulk_retry(&ids, status, &detail, &caller).await?
-        };
-        let count: u64 = retried.counts.values().sum();
-        if count > 0 && !args.dry_run {
-            context.store.queue.notify_workers().await;
-        }
-        totals.retried += count;
-        for (destination, count) in retried.counts {
-            *totals.by_destination.entry(destination).or_default() += count;
-        }
-        progress.at(totals.retried);
-        cursor = page.next;
-        if cursor.is_none() {
-            return Ok(totals);
-        }
-    }
+        created_after: args.created_after,
+        created_before: args.created_before,
+        ..RetryFilter::default()
+    }))
 }
 
 async fn retry(context: &CommandContext, id: i64, is_dry: bool, totals: &mut Totals) -> anyhow::Result<()> {

@@ -59,6 +59,8 @@ pub enum Action {
     ExecutionsRetried,
     /// The events that match a filter are replayed.
     EventsReplayed,
+    /// A bulk task is cancelled.
+    TaskCancelled,
     /// An operator paused an instance.
     DestinationPaused,
     /// An operator resumed an instance.
@@ -81,6 +83,7 @@ impl Action {
             Self::ExecutionCancelled => "execution.cancelled",
             Self::ExecutionsRetried => "executions.retried",
             Self::EventsReplayed => "events.replayed",
+            Self::TaskCancelled => "task.cancelled",
             Self::DestinationPaused => "destination.paused",
             Self::DestinationResumed => "destination.resumed",
             Self::FailureAcknowledged => "failure.acknowledged",
@@ -109,6 +112,8 @@ pub enum SubjectKind {
     Executions,
     /// The events that match a filter.
     Events,
+    /// A bulk task.
+    Task,
     /// A destination instance.
     Destination,
     /// A failure group.
@@ -118,8 +123,15 @@ pub enum SubjectKind {
 }
 
 impl SubjectKind {
-    const ALL: [Self; 6] =
-        [Self::Execution, Self::Executions, Self::Events, Self::Destination, Self::Failure, Self::Customer];
+    const ALL: [Self; 7] = [
+        Self::Execution,
+        Self::Executions,
+        Self::Events,
+        Self::Task,
+        Self::Destination,
+        Self::Failure,
+        Self::Customer,
+    ];
 
     /// The word in the database and in the API.
     pub const fn as_str(self) -> &'static str {
@@ -127,6 +139,7 @@ impl SubjectKind {
             Self::Execution => "execution",
             Self::Executions => "executions",
             Self::Events => "events",
+            Self::Task => "task",
             Self::Destination => "destination",
             Self::Failure => "failure",
             Self::Customer => "customer",
@@ -136,7 +149,7 @@ impl SubjectKind {
 
 /// The word is not the kind of an audit subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must begin with execution, executions, events, destination, failure or customer")]
+#[error("must begin with execution, executions, events, task, destination, failure or customer")]
 pub struct UnknownSubjectKind;
 
 impl FromStr for SubjectKind {

@@ -24,6 +24,7 @@ pub mod source;
 pub mod story;
 pub mod subscription;
 pub mod summary;
+pub mod task;
 pub mod unanswered;
 pub mod visible;
 pub mod waiting;

@@ -23,9 +23,11 @@ pub use events::{
     RemovedPayload, SearchIndex, SignedPayload, Unindexed,
 };
 pub use maintenance::{
-    Alerts, BackgroundJobs, CancelResult, Condition, Counts, Cutoff, DueAlert, Erased, Erasure, Held,
-    Interventions, NamedLeases, Removal, Replayed, Retention, Retried, RetryResult, RevokedSessions,
-    SWEPT_AT_ONCE, Swept, WrittenEntry,
+    Alerts, BackgroundJobs, CancelResult, CancelTaskResult, Condition, Counts, Cutoff, DueAlert, Erased,
+    Erasure, Held, IdempotencyKeys, Interventions, KeyState, NamedLeases, NewTask, Removal, Replayed,
+    Retention, RetryResult, RevokedSessions, SWEPT_AT_ONCE, StoredResponse, Swept,
+    TASK_EXECUTIONS_COUNTED_MAX, TaskExecutions, TaskPage, TaskRow, Tasks, UNFINISHED_TASKS_MAX,
+    WrittenEntry,
 };
 pub use queue::{
     Activity, Ask, Canary, ClaimRequest, Claimed, CompletedExecution, CompletedLane, Conclusion,
@@ -35,11 +37,10 @@ pub use queue::{
 };
 use reporting::LastCount;
 pub use reporting::{
-    Addition, AttemptRow, AuditRow, BACKLOG_COUNTED_MAX, BULK_OPERATION_COUNTED_MAX, Backlog, Bucket,
-    BulkOperation, BulkOperationState, BusyHour, ChangeToken, ExecutionFilter, ExecutionRow,
-    FAILURES_COUNTED_MAX, FAILURES_SUMMED_MAX, FailureFilter, FailureGroup, FailureGroups, GROUPS_MAX,
-    HOURS_KEPT, MINUTES_KEPT, OldestPending, PENDING, Per, Place, RecentFailureGroup, RecentFailures,
-    Replica, Reports, Statistic, Statistics,
+    Addition, AttemptRow, AuditRow, BACKLOG_COUNTED_MAX, Backlog, Bucket, BusyHour, ChangeToken,
+    ExecutionFilter, ExecutionRow, FAILURES_COUNTED_MAX, FAILURES_SUMMED_MAX, FailureFilter, FailureGroup,
+    FailureGroups, GROUPS_MAX, HOURS_KEPT, MINUTES_KEPT, OldestPending, PENDING, Per, Place,
+    RecentFailureGroup, RecentFailures, Replica, Reports, Statistic, Statistics,
 };
 
 use secrecy::SecretString;
@@ -72,6 +73,10 @@ pub struct Store {
     pub statistics: Statistics,
     /// Retry, cancel, replay, and the audit.
     pub interventions: Interventions,
+    /// Bulk retries and replays.
+    pub tasks: Tasks,
+    /// Responses to requests that clients may repeat.
+    pub idempotency_keys: IdempotencyKeys,
     /// Removing old data.
     pub retention: Retention,
     /// Removing a person's data.
@@ -122,6 +127,8 @@ impl Store {
             failure_groups: FailureGroups::new(&db),
             statistics: Statistics::new(&db),
             interventions: Interventions::new(&db),
+            tasks: Tasks::new(&db),
+            idempotency_keys: IdempotencyKeys::new(&db),
             retention: Retention::new(&db),
             erasure: Erasure::new(&db),
             alerts: Alerts::new(&db),

@@ -6,7 +6,7 @@ use super::elements::{Head::Text, address, empty, pager, table, time};
 use super::error_page::ErrorPage;
 use super::layout::{self, Tab};
 use super::query::{self, Query, ROWS};
-use crate::domain::audit::{Action, Subject, SubjectKind};
+use crate::domain::audit::{Subject, SubjectKind};
 use crate::store::{AuditRow, Cursor};
 use axum::extract::State;
 use axum::response::Html;
@@ -30,7 +30,11 @@ pub(super) async fn list(
     let older = page.next.map(Cursor::encode).map(|cursor| address("/audit", &[("cursor", Some(&cursor))]));
     let newest = query.cursor.is_some().then_some("/audit");
     let body = html! {
-        div { h1 { "Audit" } p.lead { "Manual actions in the dashboard, the API and the command line." } }
+        div {
+            h1 { "Audit" }
+            p.lead { "Manual actions in the dashboard, the API and the command line." }
+            p { a href="/tasks" { "Bulk tasks" } }
+        }
         div data-part="rows" { (rows(&page.rows)) }
         (pager(newest, older.as_deref()))
     };
@@ -59,10 +63,13 @@ fn rows(lines: &[AuditRow]) -> Markup {
 
 /// The subject, with a link if it has a page.
 fn subject(line: &AuditRow) -> Markup {
-    let is_bulk =
-        [Action::ExecutionsRetried, Action::EventsReplayed].map(Action::as_str).contains(&&*line.action);
     match line.subject() {
-        _ if is_bulk => html! { a href=(format!("/bulk/{}", line.id)) { (plain_subject(line)) } },
+        Some(Subject {
+            kind: SubjectKind::Executions | SubjectKind::Events | SubjectKind::Task,
+            id: Some(id),
+        }) => {
+            html! { a href=(format!("/tasks/{id}")) { (plain_subject(line)) } }
+        }
         Some(Subject { kind: SubjectKind::Destination, .. }) => {
             html! { a href="/destinations" { (plain_subject(line)) } }
         }

@@ -163,11 +163,11 @@ pub(super) fn pager(newest: Option<&str>, older: Option<&str>) -> Markup {
 /// The colour of a state.
 fn tone(word: &str) -> &'static str {
     match word {
-        "success" | "delivered" | "ok" | "working" => "good",
+        "success" | "succeeded" | "delivered" | "ok" | "working" => "good",
         // A paused destination makes the headline red.
         "failed" | "permanent" | "gone" | "silent" | "paused" => "bad",
-        "pending" | "transient" | "throttled" | "ambiguous" | "in_doubt" | "blocked" | "backing off"
-        | "worker_lost" => "waits",
+        "pending" | "queued" | "transient" | "throttled" | "ambiguous" | "in_doubt" | "blocked"
+        | "backing off" | "worker_lost" => "waits",
         "running" => "runs",
         _ => "still",
     }

@@ -43,6 +43,7 @@ pub use playground::Playground;
 #[cfg(feature = "dev")]
 pub use playground::{SampleError, SendSample};
 
+use crate::bulk::Bulk;
 use crate::config::Access;
 use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::preview::Previewer;
@@ -68,6 +69,8 @@ use tower_http::compression::CompressionLayer;
 pub struct Parts {
     /// The database.
     pub store: OperatorStore,
+    /// Bulk tasks.
+    pub bulk: Bulk,
     /// The destination instances and sources that are configured.
     pub scope: Scope,
     /// The limits by which health is assessed.
@@ -90,6 +93,7 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Ui {
     store: OperatorStore,
+    bulk: Bulk,
     scope: Scope,
     thresholds: Thresholds,
     instances: Arc<[String]>,
@@ -114,9 +118,11 @@ fn origin(event: &EventRow) -> Origin<'_> {
 impl Ui {
     /// Builds the dashboard's state.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, scope, thresholds, previewer, notifier, access, clock, playground, stop } = parts;
+        let Parts { store, bulk, scope, thresholds, previewer, notifier, access, clock, playground, stop } =
+            parts;
         Self {
             store,
+            bulk,
             instances: scope.instances.clone(),
             destinations: scope.destinations.clone(),
             sources: scope.sources.clone(),
@@ -175,7 +181,9 @@ fn pages() -> Vec<(&'static str, MethodRouter<Ui>)> {
         ("/executions", get(list::list::<filters::ExecutionsQuery>)),
         ("/events/replay", get(bulk::plan_replay).post(bulk::replay)),
         ("/executions/retry", get(bulk::plan_retry).post(bulk::retry)),
-        ("/bulk/{id}", get(bulk::show)),
+        ("/tasks", get(bulk::list)),
+        ("/tasks/{id}", get(bulk::show)),
+        ("/tasks/{id}/cancel", post(bulk::cancel)),
         ("/executions/{id}", get(executions::show)),
         ("/executions/{id}/retry", post(executions::retry)),
         ("/executions/{id}/cancel", post(executions::cancel)),

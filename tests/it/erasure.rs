@@ -2,6 +2,7 @@
 //! erased.
 
 use crate::harness::{NOW, Service, eventbridge, output, rows, text, within};
+use axum::http::Method;
 use notion_sandbox::{Fault, FaultRule, Route};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -111,6 +112,22 @@ async fn a_dump_of_the_whole_database_has_no_trace_of_an_erased_person() {
         dump.contains("ford@example.com") && dump.contains("refund (erased) ((erased)) by hand"),
         "{dump}"
     );
+}
+
+#[tokio::test]
+async fn stored_answers_to_repeatable_requests_are_removed_with_a_person() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    service.post_event(&event("evt_1", "", r#""customer_email":"trillian@example.com""#)).await;
+    let key = [("idempotency-key", "k")];
+    let path = "/api/v1/executions/retry?all=true&note=for+trillian%40example.com";
+    let first = service.send(Method::POST, path, &key).await;
+    assert!(first.status == 202 && first.body.contains("trillian@example.com"), "{first:?}");
+    done(&forget(&service, &["trillian@example.com", "--dry-run", "--json"]).await);
+    assert_eq!(service.database.count(rows::idempotency_keys()).await, 1);
+    done(&forget(&service, &["trillian@example.com", "--yes", "--json"]).await);
+    assert_eq!(service.database.count(rows::idempotency_keys()).await, 0);
+    let task = service.get(first.headers["location"].to_str().unwrap()).await.json();
+    assert_eq!(task["note"], "for (erased)");
 }
 
 #[tokio::test]

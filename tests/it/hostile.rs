@@ -136,7 +136,7 @@ async fn no_path_or_query_causes_a_server_error() {
         "/api/v1/webhooks/%00",
         "/%2e%2e/",
         "/api/v1/executions/%F0",
-        "/bulk/x",
+        "/tasks/x",
         "/failures/%00",
         "/assets/..%2f..%2fCargo.toml",
         "//evil.example/",

@@ -185,6 +185,13 @@ async fn answer(service: &Service, path: &str) -> Value {
     answer.json()
 }
 
+/// The task that a request creates, once it has ended.
+async fn task(service: &Service, path: &str) -> Value {
+    let created = service.post(path).await;
+    assert_eq!(created.status, 202, "{created:?}");
+    service.until_task_ended(created.headers["location"].to_str().unwrap()).await
+}
+
 /// A service whose first five events have failed.
 async fn with_five_failed() -> Service {
     let service = Service::builder().set("NOTION_RATE_PER_MINUTE", "6000").start().await;
@@ -201,46 +208,51 @@ async fn with_five_failed() -> Service {
 }
 
 #[tokio::test]
-async fn failures_are_retried_page_by_page_after_a_dry_run() {
+async fn failures_are_retried_after_a_dry_run() {
     let service = with_five_failed().await;
     let dry = answer(&service, "/api/v1/executions/retry?all=true&dry_run=true").await;
-    assert_eq!((&dry["count"], &dry["seconds"], &dry["next_cursor"]), (&json!(5), &json!(1), &Value::Null));
-    let dry = answer(&service, "/api/v1/executions/retry?all=true&dry_run=true&limit=2").await;
     assert_eq!(
-        (&dry["count"], &dry["at_least"]),
-        (&json!(5), &json!(false)),
-        "the count covers more than a page"
+        dry,
+        json!({"dry_run": true, "count": 5, "at_least": false, "created": 0, "seconds": 1}),
+        "it creates no task"
     );
+    let long_ago = "status=skipped&created_after=2020-01-01&created_before=2020-01-02&dry_run=true";
+    assert_eq!(answer(&service, &format!("/api/v1/executions/retry?{long_ago}")).await["count"], 0);
     assert!(audited(&service).await.is_empty());
-    assert_eq!(
-        answer(
-            &service,
-            "/api/v1/executions/retry?status=skipped&created_after=2020-01-01&created_before=2020-01-02"
-        )
-        .await["count"],
-        0
-    );
+    assert_eq!(service.database.count(rows::tasks()).await, 0);
 
-    let mut path = "/api/v1/executions/retry?status=failed&limit=2&note=mended".to_owned();
-    let mut counts = Vec::new();
-    loop {
-        let page = answer(&service, &path).await;
-        counts.push(page["count"].as_u64().unwrap());
-        let Some(cursor) = page["next_cursor"].as_str() else { break };
-        path = format!("/api/v1/executions/retry?status=failed&limit=2&cursor={cursor}");
-    }
-    assert_eq!(counts, [2, 2, 1]);
+    let task = task(&service, "/api/v1/executions/retry?status=failed&note=mended").await;
+    assert_eq!(
+        (&task["kind"], &task["status"], &task["filter"], &task["note"], &task["seconds"]),
+        (
+            &json!("retry_executions"),
+            &json!("succeeded"),
+            &json!({"status": "failed"}),
+            &json!("mended"),
+            &json!(1)
+        )
+    );
+    assert_eq!(
+        task["progress"],
+        json!({"examined": 5, "queued": 5, "created": 0, "by_destination": {"notion": 5}})
+    );
     let subject = service.get("/api/v1/audit?subject=execution%201").await.json();
     assert_eq!(subject["data"][0]["action"], "executions.retried", "its part in bulk operations: {subject}");
     let executions = service.until_finished(5).await;
     assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
     assert_eq!(service.sandbox.page_count(), 5);
+    let path = format!("/api/v1/tasks/{}", task["id"].as_str().unwrap());
+    assert_eq!(
+        service.get(&path).await.json()["executions"],
+        json!({"pending": 0, "success": 5, "failed": 0, "other": 0, "at_least": false})
+    );
     let audit = service.get("/api/v1/audit").await.json();
-    assert_eq!(audited(&service).await, ["executions.retried executions"; 3]);
-    let first = &audit["data"][2]["detail"];
+    let of_task = format!("executions.retried executions {}", task["id"].as_str().unwrap());
+    assert_eq!(audited(&service).await, [of_task]);
+    let first = &audit["data"][0]["detail"];
     assert_eq!(
         (&first["count"], &first["note"], &first["filter"]["status"]),
-        (&json!(2), &json!("mended"), &json!("failed"))
+        (&json!(5), &json!("mended"), &json!("failed"))
     );
 }
 
@@ -250,8 +262,7 @@ async fn a_bulk_retry_requires_a_retryable_state_and_a_bounded_filter() {
     for (query, code) in [
         ("status=running", "bad_request"),
         ("status=superseded", "bad_request"),
-        ("all=true&limit=0", "bad_request"),
-        ("all=true&limit=5001", "bad_request"),
+        ("all=true&limit=5", "bad_request"),
         ("all=true&sort=id", "bad_request"),
         ("status=success", "time_range_required"),
     ] {
@@ -261,8 +272,8 @@ async fn a_bulk_retry_requires_a_retryable_state_and_a_bounded_filter() {
             "{query}"
         );
     }
-    let none = answer(&service, "/api/v1/executions/retry?event=evt_none").await;
-    assert_eq!((&none["count"], &none["next_cursor"]), (&json!(0), &Value::Null));
+    let none = task(&service, "/api/v1/executions/retry?event=evt_none").await;
+    assert_eq!((&none["status"], &none["progress"]["examined"]), (&json!("succeeded"), &json!(0)));
     let elsewhere = service.post("/api/v1/events/replay?all=true&destination=elsewhere").await;
     assert_eq!(elsewhere.problem(400), "bad_request");
 }
@@ -280,15 +291,18 @@ async fn a_replay_delivers_again_and_adds_destinations_configured_later() {
     let dry = answer(&next, "/api/v1/events/replay?all=true&dry_run=true").await;
     assert_eq!((&dry["count"], &dry["created"], &dry["seconds"]), (&json!(2), &json!(1), &Value::Null));
     assert_eq!(next.executions().await.len(), 1);
-    let done = answer(&next, "/api/v1/events/replay?all=true&note=once").await;
-    assert_eq!((&done["count"], &done["created"]), (&json!(2), &json!(1)));
+    let done = task(&next, "/api/v1/events/replay?all=true&note=once").await;
+    assert_eq!(
+        done["progress"],
+        json!({"examined": 3, "queued": 2, "created": 1, "by_destination": {"notion": 2}})
+    );
     let executions = next.until_finished(2).await;
     assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");
     let mut events: Vec<_> =
         next.sandbox.pages().iter().map(|page| page.text("EventId").unwrap().to_owned()).collect();
     events.sort();
     assert_eq!(events, ["evt_1", "evt_2"], "the existing page is updated, not duplicated");
-    assert_eq!(audited(&next).await, ["events.replayed events"]);
+    assert_eq!(audited(&next).await, ["events.replayed events task_1"]);
 }
 
 #[tokio::test]
@@ -307,7 +321,8 @@ async fn a_replay_skips_pending_and_cancelled_executions_and_older_states() {
     service.post_event(&state("evt_3", 2, 300)).await;
     let last = service.executions().await.pop().unwrap();
     service.post(&format!("/api/v1/executions/{}/cancel", last["id"])).await;
-    assert_eq!(answer(&service, "/api/v1/events/replay?all=true").await["count"], 2);
+    let replayed = task(&service, "/api/v1/events/replay?all=true").await;
+    assert_eq!(replayed["progress"]["queued"], 2, "{replayed}");
     service.post("/api/v1/destinations/notion/resume").await;
     let executions = service.until_finished(3).await;
     let statuses: Vec<_> = executions.iter().map(|execution| execution["status"].as_str().unwrap()).collect();
@@ -333,5 +348,6 @@ async fn a_bulk_action_without_a_filter_requires_all_and_changes_nothing() {
         assert!(refused.body.contains("all=true"), "{}", refused.body);
     }
     assert_eq!(service.database.count(rows::audit()).await, 0);
-    assert_eq!(service.post("/api/v1/events/replay?all=true").await.json()["count"], 1);
+    assert_eq!(service.database.count(rows::tasks()).await, 0);
+    assert_eq!(task(&service, "/api/v1/events/replay?all=true").await["progress"]["queued"], 1);
 }

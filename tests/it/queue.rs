@@ -6,9 +6,10 @@ use eventbridge::config::RetrySettings;
 use eventbridge::domain::audit::Caller;
 use eventbridge::domain::delivery::{Failure, Outcome, Remote};
 use eventbridge::domain::execution::{ExecutionId, RowVersion};
+use eventbridge::domain::task::TaskKind;
 use eventbridge::store::{
-    Ask, Canary, ClaimRequest, Claimed, CompletedLane, Position, RefusedState, RemoteObject, RescueScope,
-    Store, WorkClass, WorkerId,
+    Ask, Canary, ClaimRequest, Claimed, CompletedLane, NewTask, Position, RefusedState, RemoteObject,
+    RescueScope, Store, TaskPage, WorkClass, WorkerId,
 };
 use eventbridge::worker::conclude;
 use notion_sandbox::{Fault, FaultRule, Route, Template};
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// More than one claim examines.
 const MANY: i64 = 1_500;
@@ -291,9 +293,13 @@ async fn bulk_retries_of_pending_executions_yield_to_new_events() {
     let put_off = [Set::Attempts(5), Set::DueIn(Duration::from_hours(2))];
     queue.database.change(rows::executions().up_to(2).set(&put_off)).await;
     let ids = [1, 2, 3].map(ExecutionId);
-    let caller = Caller::with_key("jane", true);
-    let retried = queue.store.interventions.bulk_retry(&ids, "pending", &json!({}), &caller).await.unwrap();
-    assert_eq!(retried.counts["notion"], 3);
+    let (caller, holder, hold) = (Caller::with_key("jane", true), Uuid::new_v4(), Duration::from_mins(1));
+    let new = NewTask { kind: TaskKind::RetryExecutions, filter: &json!({}), note: None };
+    let task = queue.store.tasks.create(new, &caller, None).await.unwrap().unwrap();
+    queue.store.tasks.hold(Some(task.id), holder, hold).await.unwrap().unwrap();
+    let page = TaskPage { task: task.id, holder, from: None, next: None, examined: 3, hold };
+    let retried = queue.store.interventions.retry_page(page, &ids, "pending").await.unwrap().unwrap();
+    assert_eq!(retried.again["notion"], 3);
     queue.put(1, "notion", "null").await;
     let claimed = queue.claim(&["notion"], 10).await;
     // An execution without an attempt keeps its place.

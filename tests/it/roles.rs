@@ -62,6 +62,19 @@ async fn two_processes_of_each_role_deliver_everything_once() {
 }
 
 #[tokio::test]
+async fn a_worker_does_the_bulk_tasks_that_web_processes_create() {
+    let web = Service::builder().role(Role::Web).start().await;
+    let worker = web.replica().role(Role::Worker).start().await;
+    assert_eq!(web.post_event(&event(1)).await.status, 200);
+    worker.until_count(rows::executions().in_status("success"), 1).await;
+    let asked = web.post("/api/v1/events/replay?all=true").await;
+    assert_eq!(asked.status, 202, "{asked:?}");
+    let task = web.until_task_ended(asked.headers["location"].to_str().unwrap()).await;
+    assert_eq!((&task["status"], &task["progress"]["queued"]), (&json!("succeeded"), &json!(1)));
+    worker.until_count(rows::attempts(), 2).await;
+}
+
+#[tokio::test]
 async fn a_worker_serves_only_health_probes_and_metrics() {
     let service = Service::builder().role(Role::Worker).start().await;
     for path in ["/livez", "/metrics", "/api/v1/health"] {

@@ -164,6 +164,9 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
         Some(pattern) => store.erasure.erase_texts(pattern, args.dry_run).await?,
         None => 0,
     };
+    if !args.dry_run {
+        store.erasure.remove_stored_responses().await?;
+    }
     let removes_entries = args.entries && !args.dry_run;
     let mut entries = Entries::default();
     if removes_entries {

@@ -85,6 +85,11 @@ impl Cursor {
         if parts.next().is_some() { Err(UnknownCursor) } else { Ok(Self { before, seen }) }
     }
 
+    /// The place below an id.
+    pub(in crate::store) const fn of_id(before: i64) -> Self {
+        Self { before, seen: None }
+    }
+
     pub(in crate::store) fn of_seen(before: i64, seen: Seen) -> Self {
         Self { before, seen: Some(seen) }
     }

@@ -1,58 +1,86 @@
-//! Bulk operations of operators on executions: one statement for each page of them.
+//! The pages of bulk tasks: one statement does a page, writes its audit entry and moves the task's position.
+//! So a process that dies neither repeats a page nor leaves one out.
 //!
 //! Executions of a bulk operation go behind all other work, so that new events need not wait. Running
 //! executions are never touched, nor those whose payload was removed.
 
 use super::Interventions;
-use crate::domain::audit::{Action, Caller};
+use super::tasks::{StoredTask, TaskRow, select_tasks};
+use crate::domain::audit::{Action, SubjectKind};
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, NewExecution};
-use crate::store::db::{StoreError, value_without_nul};
-use serde_json::Value;
+use crate::domain::task::TaskId;
+use crate::store::db::{Cursor, StoreError, milliseconds};
 use std::collections::BTreeMap;
+use std::time::Duration;
+use uuid::Uuid;
 
 /// Executions counted by their destination instance.
 pub type Counts = BTreeMap<String, u64>;
 
-/// What a bulk retry does, or would do.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Retried {
-    /// Executions to deliver again.
-    pub counts: Counts,
-    /// Its audit entry, if anything changed.
-    pub line: Option<i64>,
-}
-
-/// What a replay does, or would do.
+/// What a replay would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replayed {
     /// New executions.
     pub created: Counts,
     /// Executions to deliver again.
     pub again: Counts,
-    /// Its audit entry, if anything changed.
-    pub line: Option<i64>,
+}
+
+/// A page of a task.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskPage {
+    /// The task.
+    pub task: TaskId,
+    /// The process that holds it.
+    pub holder: Uuid,
+    /// Where the page begins.
+    pub from: Option<Cursor>,
+    /// Where the next page begins; `None` if this is the last one.
+    pub next: Option<Cursor>,
+    /// The rows that were read.
+    pub examined: u64,
+    /// How long the process goes on holding the task.
+    pub hold: Duration,
+}
+
+impl TaskPage {
+    fn examined(&self) -> i64 {
+        i64::try_from(self.examined).unwrap_or(i64::MAX)
+    }
+
+    fn before(cursor: Option<Cursor>) -> Option<i64> {
+        cursor.map(|cursor| Cursor::before(Some(cursor)))
+    }
 }
 
 impl Interventions {
-    /// Queues those of these executions that are still in this state, if [`Change::Retry`] is legal from it.
-    /// The audit entry contains `detail` and the count.
-    pub async fn bulk_retry(
+    /// Does a page of a task: queues those of these executions that are still in this state, if
+    /// [`Change::Retry`] is legal from it. The audit entry, the new position and the counts are written with
+    /// it. Returns the task after it; `None` if nothing was done, because the task was cancelled, or another
+    /// process holds it or did the page.
+    pub async fn retry_page(
         &self,
+        page: TaskPage,
         ids: &[ExecutionId],
         status: &str,
-        detail: &Value,
-        caller: &Caller,
-    ) -> Result<Retried, StoreError> {
-        let rows = sqlx::query!(
+    ) -> Result<Option<TaskRow>, StoreError> {
+        let row = select_tasks!(
             r#"
-            with found as (
+            with task as (
+                -- Locked first, so that of two processes one does the page.
+                select id, who, filter, note
+                  from eventbridge.tasks
+                 where id = $1 and holder = $2 and status = 'running' and position is not distinct from $3
+                   for update
+            ), found as (
                 -- In the order of all statements that lock many rows, and without locked ones, so that there is
                 -- no deadlock.
                 select executions.id
                   from eventbridge.executions
                   join eventbridge.events on events.id = event_key and payload_removed_at is null
-                 where executions.id = any ($1) and status = $2 and status = any ($3)
+                 where executions.id = any ($7) and status = $8 and status = any ($9)
+                   and exists (select from task)
                  order by executions.id
                    for update of executions skip locked
             ), waiting as (
@@ -76,32 +104,43 @@ impl Interventions {
                    -- What came in and was not tried yet keeps its place. In bulk, everything else would go first.
                    set class = case known.class when 'fresh' then 'fresh' else 'bulk' end, run_at = now(), since = now()
             ), audited as (
-                insert into eventbridge.audit (who, action, subject_kind, detail)
-                select $4, $5, 'executions', $6::jsonb || jsonb_build_object('count', count(*))
-                  from retried
-                having count(*) > 0
-                returning id
+                insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
+                select who, $10, $11, 'task_' || id, jsonb_build_object('filter', filter, 'note', note, 'count', count)
+                  from task
+                 cross join (select count(*) from retried) as counted
+                 where count > 0
+            ), tasks as (
+                update eventbridge.tasks
+                   set position = $4, status = case when $4::bigint is null then 'succeeded' else status end,
+                       examined = examined + $5, updated_at = now(),
+                       again = eventbridge.sum_of_counts(again, (
+                           select coalesce(jsonb_object_agg(destination, count), '{}')
+                             from (select destination, count(*) from retried group by destination) as counts)),
+                       finished_at = case when $4::bigint is null then now() end,
+                       held_until = now() + $6::bigint * interval '1 millisecond'
+                 where id = (select id from task)
+                returning *
             )
-            select destination, count(*) as "count!", (select id from audited) as line
-              from retried
-             group by destination
             "#,
+            page.task.0,
+            page.holder,
+            TaskPage::before(page.from),
+            TaskPage::before(page.next),
+            page.examined(),
+            milliseconds(page.hold),
             &ids.iter().map(|id| id.0).collect::<Vec<_>>(),
             status,
             &Change::Retry.allowed_from_words(),
-            caller.name(),
             Action::ExecutionsRetried.as_str(),
-            value_without_nul(detail)
+            SubjectKind::Executions.as_str()
         )
-        .fetch_all(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        let line = rows.first().and_then(|row| row.line);
-        let counts = rows.into_iter().map(|row| (row.destination, whole(row.count))).collect();
-        Ok(Retried { counts, line })
+        row.map(TaskRow::try_from).transpose()
     }
 
-    /// What [`bulk_retry`](Self::bulk_retry) would do now; changes nothing.
-    pub async fn would_bulk_retry(&self, ids: &[ExecutionId], status: &str) -> Result<Retried, StoreError> {
+    /// How many executions [`retry_page`](Self::retry_page) would queue now; changes nothing.
+    pub async fn would_retry_page(&self, ids: &[ExecutionId], status: &str) -> Result<Counts, StoreError> {
         let rows = sqlx::query!(
             r#"
             select destination, count(*) as "count!"
@@ -116,26 +155,32 @@ impl Interventions {
         )
         .fetch_all(&self.reading)
         .await?;
-        let counts = rows.into_iter().map(|row| (row.destination, whole(row.count))).collect();
-        Ok(Retried { counts, line: None })
+        Ok(rows.into_iter().map(|row| (row.destination, whole(row.count))).collect())
     }
 
-    /// Delivers events again: creates the wanted executions that are missing, and queues existing ones from
-    /// whose state [`Change::Replay`] is legal. The others are left as they are.
-    pub async fn replay(
+    /// Does a page of a task: delivers events again. It creates the wanted executions that are missing, and
+    /// queues existing ones from whose state [`Change::Replay`] is legal. The others are left as they are. The
+    /// audit entry, the new position and the counts are written with it. Returns the task after it; `None` if
+    /// nothing was done, because the task was cancelled, or another process holds it or did the page.
+    pub async fn replay_page(
         &self,
+        page: TaskPage,
         wanted: &[(EventKey, NewExecution)],
-        detail: &Value,
-        caller: &Caller,
-    ) -> Result<Replayed, StoreError> {
-        let rows = sqlx::query!(
+    ) -> Result<Option<TaskRow>, StoreError> {
+        let row = select_tasks!(
             r#"
-            with wanted as (
+            with task as (
+                -- Locked first, so that of two processes one does the page.
+                select id, who, filter, note
+                  from eventbridge.tasks
+                 where id = $1 and holder = $2 and status = 'running' and position is not distinct from $3
+                   for update
+            ), wanted as (
                 select event_key, destination, mode, lane
-                  from unnest($1::bigint[], $2::text[], $3::text[], $4::text[])
+                  from unnest($7::bigint[], $8::text[], $9::text[], $10::text[])
                        as wanted (event_key, destination, mode, lane)
                   join eventbridge.events on events.id = event_key
-                 where payload_removed_at is null
+                 where payload_removed_at is null and exists (select from task)
                  order by events.id
                    -- An event that is to be delivered must not be removed meanwhile.
                    for key share of events
@@ -143,7 +188,7 @@ impl Interventions {
                 select executions.id
                   from wanted
                   join eventbridge.executions using (event_key, destination)
-                 where status = any ($5)
+                 where status = any ($11)
                  order by executions.id
                    for update of executions skip locked
             ), again as (
@@ -167,37 +212,53 @@ impl Interventions {
                   from (select * from again union all select * from created) as replayed
                  order by id
             ), audited as (
-                insert into eventbridge.audit (who, action, subject_kind, detail)
-                select $6, $7, 'events', $8::jsonb || jsonb_build_object('created', created, 'again', again)
-                  from (select (select count(*) from created) as created, (select count(*) from again) as again) as counts
+                insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
+                select who, $12, $13, 'task_' || id,
+                       jsonb_build_object('filter', filter, 'note', note, 'created', created, 'again', again)
+                  from task
+                 cross join (select (select count(*) from created) as created,
+                                    (select count(*) from again) as again) as counted
                  where created + again > 0
-                returning id
+            ), tasks as (
+                update eventbridge.tasks
+                   set position = $4, status = case when $4::bigint is null then 'succeeded' else status end,
+                       examined = examined + $5, updated_at = now(),
+                       created = eventbridge.sum_of_counts(created, (
+                           select coalesce(jsonb_object_agg(destination, count), '{}')
+                             from (select destination, count(*) from created group by destination) as counts)),
+                       again = eventbridge.sum_of_counts(again, (
+                           select coalesce(jsonb_object_agg(destination, count), '{}')
+                             from (select destination, count(*) from again group by destination) as counts)),
+                       finished_at = case when $4::bigint is null then now() end,
+                       held_until = now() + $6::bigint * interval '1 millisecond'
+                 where id = (select id from task)
+                returning *
             )
-            select destination as "destination!", sum(created)::bigint as "created!",
-                   sum(again)::bigint as "again!", (select id from audited) as line
-              from (select destination, 1 as created, 0 as again from created
-                    union all
-                    select destination, 0, 1 from again) as changed
-             group by destination
             "#,
+            page.task.0,
+            page.holder,
+            TaskPage::before(page.from),
+            TaskPage::before(page.next),
+            page.examined(),
+            milliseconds(page.hold),
             &wanted.iter().map(|(key, _)| key.0).collect::<Vec<_>>(),
             &wanted.iter().map(|(_, execution)| execution.destination.as_str()).collect::<Vec<_>>() as _,
             &wanted.iter().map(|(_, execution)| execution.mode.as_str()).collect::<Vec<_>>() as _,
             &wanted.iter().map(|(_, execution)| execution.lane.as_deref()).collect::<Vec<_>>() as _,
             &Change::Replay.allowed_from_words(),
-            caller.name(),
             Action::EventsReplayed.as_str(),
-            value_without_nul(detail)
+            SubjectKind::Events.as_str()
         )
-        .fetch_all(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        let line = rows.first().and_then(|row| row.line);
-        let replayed = Replayed::of(rows.into_iter().map(|row| (row.destination, row.created, row.again)));
-        Ok(Replayed { line, ..replayed })
+        row.map(TaskRow::try_from).transpose()
     }
 
-    /// What [`replay`](Self::replay) would do now; changes nothing.
-    pub async fn would_replay(&self, wanted: &[(EventKey, NewExecution)]) -> Result<Replayed, StoreError> {
+    /// What [`replay_page`](Self::replay_page) would do now; changes nothing.
+    pub async fn would_replay_page(
+        &self,
+        wanted: &[(EventKey, NewExecution)],
+    ) -> Result<Replayed, StoreError> {
         let rows = sqlx::query!(
             r#"
             select wanted.destination as "destination!",

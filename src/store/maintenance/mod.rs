@@ -4,16 +4,23 @@ mod alerts;
 mod background_jobs;
 mod bulk_operations;
 mod erasure;
+mod idempotency_keys;
 mod interventions;
 mod named_leases;
 mod retention;
 mod revoked_sessions;
+mod tasks;
 
 pub use alerts::{Condition, DueAlert, Held};
-pub use bulk_operations::{Counts, Replayed, Retried};
+pub use bulk_operations::{Counts, Replayed, TaskPage};
 pub use erasure::{Erased, WrittenEntry};
+pub use idempotency_keys::{KeyState, StoredResponse};
 pub use interventions::{CancelResult, RetryResult};
 pub use retention::{Cutoff, Removal, SWEPT_AT_ONCE, Swept};
+pub(in crate::store) use tasks::TASKS_CHANNEL;
+pub use tasks::{
+    CancelTaskResult, NewTask, TASK_EXECUTIONS_COUNTED_MAX, TaskExecutions, TaskRow, UNFINISHED_TASKS_MAX,
+};
 
 use super::db::{Connections, Db};
 
@@ -99,6 +106,31 @@ pub struct BackgroundJobs {
 }
 
 impl BackgroundJobs {
+    pub(super) fn new(db: &Db) -> Self {
+        Self { pool: db.pool.clone() }
+    }
+}
+
+/// Bulk tasks: created by the API, the dashboard and the commands, and done in the background.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    pool: Connections,
+    reading: Connections,
+}
+
+impl Tasks {
+    pub(super) fn new(db: &Db) -> Self {
+        Self { pool: db.pool.clone(), reading: db.reading.clone() }
+    }
+}
+
+/// The responses to requests that clients may repeat, by their keys.
+#[derive(Debug, Clone)]
+pub struct IdempotencyKeys {
+    pool: Connections,
+}
+
+impl IdempotencyKeys {
     pub(super) fn new(db: &Db) -> Self {
         Self { pool: db.pool.clone() }
     }

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// The most events of a batch: a fraction of a second's work.
 pub const SWEPT_AT_ONCE: u32 = 500;
 
+/// The most tasks, or idempotency keys, that one statement removes.
+const ROWS_AT_ONCE: i64 = 500;
+
 /// The most failure groups that one statement examines.
 const GROUPS_AT_ONCE: i64 = 500;
 
@@ -246,6 +249,45 @@ impl Retention {
         .fetch_one(&self.pool)
         .await?;
         Ok(u64::try_from(removed).unwrap_or_default())
+    }
+
+    /// Removes tasks that ended longer ago than this, some hundred at once. Returns how many.
+    pub async fn remove_finished_tasks(&self, age: Duration) -> Result<u64, StoreError> {
+        let done = sqlx::query!(
+            r#"
+            delete from eventbridge.tasks
+             where id = any (array (select id
+                                      from eventbridge.tasks
+                                     where finished_at is not null
+                                       and updated_at < now() - $1::bigint * interval '1 millisecond'
+                                     order by updated_at
+                                     limit $2))
+            "#,
+            milliseconds(age),
+            ROWS_AT_ONCE
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Removes idempotency keys that are older than this, some hundred at once. Returns how many.
+    pub async fn remove_idempotency_keys(&self, age: Duration) -> Result<u64, StoreError> {
+        let done = sqlx::query!(
+            r#"
+            delete from eventbridge.idempotency_keys
+             where (caller, key) in (select caller, key
+                                       from eventbridge.idempotency_keys
+                                      where created_at < now() - $1::bigint * interval '1 millisecond'
+                                      order by created_at
+                                      limit $2)
+            "#,
+            milliseconds(age),
+            ROWS_AT_ONCE
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected())
     }
 
     /// Takes failures out of groups that no longer exist, some hundred at once, so that they get a new one.

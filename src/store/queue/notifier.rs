@@ -6,6 +6,7 @@
 
 use super::Queue;
 use crate::store::db::{Db, check_alive};
+use crate::store::maintenance::TASKS_CHANNEL;
 use sqlx::Acquire;
 use sqlx::postgres::PgListener;
 use std::pin::pin;
@@ -45,6 +46,7 @@ pub struct Notifier(Arc<Inner>);
 struct Inner {
     here: Notify,
     elsewhere: Notify,
+    tasks: Notify,
     /// Distinguishes our own notifications from those of other processes.
     process: String,
 }
@@ -52,7 +54,7 @@ struct Inner {
 impl Default for Notifier {
     fn default() -> Self {
         let process = Uuid::new_v4().to_string();
-        Self(Arc::new(Inner { here: Notify::new(), elsewhere: Notify::new(), process }))
+        Self(Arc::new(Inner { here: Notify::new(), elsewhere: Notify::new(), tasks: Notify::new(), process }))
     }
 }
 
@@ -66,6 +68,11 @@ impl Notifier {
     /// Waits for the next notification; one that came before the call counts.
     pub async fn notified(&self) {
         self.0.here.notified().await;
+    }
+
+    /// Waits for the next notification of a new task. The statement that creates a task sends it to all processes.
+    pub async fn task_created(&self) {
+        self.0.tasks.notified().await;
     }
 
     /// Passes notifications on to other processes, until stopped.
@@ -102,9 +109,10 @@ impl Notifier {
     /// Listens until the connection is lost, dead, or leads to the wrong server.
     async fn receive(&self, db: &Db) -> Result<(), sqlx::Error> {
         let mut listener = PgListener::connect_with(&db.pool.one_to_listen()).await?;
-        listener.listen(CHANNEL).await?;
+        listener.listen_all([CHANNEL, TASKS_CHANNEL]).await?;
         // Work may have arrived before it listened.
         self.0.here.notify_one();
+        self.0.tasks.notify_one();
         let mut outdated = pin!(db.pool.outdated());
         loop {
             let received = tokio::select! {
@@ -113,6 +121,9 @@ impl Notifier {
             };
             match received {
                 Ok(notification) => match notification? {
+                    Some(notification) if notification.channel() == TASKS_CHANNEL => {
+                        self.0.tasks.notify_one();
+                    }
                     Some(notification) if notification.payload() == self.0.process => {}
                     Some(_) => self.0.here.notify_one(),
                     None => return Ok(()),

@@ -14,7 +14,7 @@ pub struct ChangeToken {
 }
 
 impl Reports {
-    /// Reads the tokens. The cost does not depend on the size of tables: four sequences, the workers,
+    /// Reads the tokens. The cost does not depend on the size of tables: four sequences, the last task, the workers,
     /// the destinations, and the last two minutes of the statistics.
     pub async fn change_token(&self) -> Result<ChangeToken, StoreError> {
         let token = sqlx::query_as!(
@@ -27,6 +27,7 @@ impl Reports {
                        (select concat_ws('/', last_value, is_called) from eventbridge.audit_id_seq),
                        (select concat_ws('/', last_value, is_called) from eventbridge.rejection_numbers),
                        (select seen_id from eventbridge.search_index_progress),
+                       (select max(updated_at) from eventbridge.tasks),
                        (select concat_ws('/', sum(ended), sum(running), count(resting)) from eventbridge.workers),
                        (select string_agg(concat_ws('/', name, paused_since, paused_reason), ' ' order by name)
                           from eventbridge.destinations)) as "work!",

@@ -3,7 +3,6 @@
 mod audit;
 mod backing_off;
 mod backlog;
-mod bulk_progress;
 mod change_token;
 mod executions;
 mod failures;
@@ -18,7 +17,6 @@ mod time_series;
 pub use audit::AuditRow;
 pub(super) use backlog::LastCount;
 pub use backlog::{BACKLOG_COUNTED_MAX, Backlog, OldestPending};
-pub use bulk_progress::{BULK_OPERATION_COUNTED_MAX, BulkOperation, BulkOperationState};
 pub use change_token::ChangeToken;
 pub use executions::{AttemptRow, ExecutionFilter, ExecutionRow};
 pub use failures::{FAILURES_COUNTED_MAX, FAILURES_SUMMED_MAX, FailureFilter, FailureGroup};

@@ -1,132 +1,59 @@
 //! Bulk operations: retries of executions and replays of events, selected by the filters of their lists.
 //!
-//! A plan page first shows how many there are and how long they take, and changes nothing; its form starts
-//! the operation. An operation covers a limited number and returns where to continue, so no request takes
-//! long.
+//! A plan page first shows how many there are and how long they take, and changes nothing; its form creates a
+//! task, and leads to the task's page.
 
-mod progress;
 mod replay;
 mod retry;
+mod tasks;
 
-pub(super) use progress::show;
 pub(super) use replay::{plan as plan_replay, replay};
 pub(super) use retry::{plan as plan_retry, retry};
+pub(super) use tasks::{cancel, list, show};
 
 use super::Ui;
 use super::auth::Visitor;
 use super::elements::{address, count, empty, humanize_age, time_delta};
 use super::error_page::ErrorPage;
 use super::filters::{NotListed, Pairs, hidden, in_words};
-use super::forms::optional_note_field;
+use super::forms::{optional_note_field, optional_note_of};
 use super::layout;
-use crate::domain::audit::Caller;
+use crate::bulk::{BulkError, BulkFilter, Counted, NOTE_CHARACTERS_MAX};
 use crate::domain::destination_summary::seconds_for;
-use crate::store::{Counts, Cursor};
+use crate::store::Counts;
 use axum::response::Redirect;
 use maud::{Markup, html};
-use serde_json::Value;
-use std::future::Future;
-use std::time::Duration;
-use tokio::time::Instant;
-use tracing::warn;
+use tracing::info;
 
-/// The rows of one statement.
-const BATCH_ROWS: u32 = 1000;
-
-/// The largest number of statements in one request.
-const BATCHES_MAX: usize = 10;
-
-/// After this time a request starts no further statement.
-const TIME_MAX: Duration = Duration::from_secs(8);
-
-/// The length limit of a note, in characters.
-const NOTE_CHARACTERS_MAX: usize = 500;
-
-/// The audit data of an operation: its detail and its caller.
-#[derive(Debug, Clone, Copy)]
-struct AuditEntry<'a> {
-    detail: &'a Value,
-    caller: &'a Caller,
-}
-
-/// The result of one statement, or of its dry run.
-#[derive(Debug, Default)]
-struct Batch {
-    counts: Counts,
-    created: u64,
-    line: Option<i64>,
-    next: Option<Cursor>,
-}
-
-/// The result of an operation, or of its dry run.
-#[derive(Debug, Default)]
-struct Totals {
-    counts: Counts,
-    created: u64,
-    /// Its first and last audit entries.
-    lines: Option<(i64, i64)>,
-    /// Where to continue; `None` if all rows were covered.
-    next: Option<Cursor>,
-}
-
-impl Totals {
-    /// Runs batches until no rows are left or a limit is reached. If a batch fails after others succeeded,
-    /// the operation ends early and can be continued.
-    async fn of<F>(
-        cursor: Option<Cursor>,
-        mut run_batch: impl FnMut(Option<Cursor>) -> F,
-    ) -> Result<Self, NotListed>
-    where
-        F: Future<Output = Result<Batch, NotListed>>,
-    {
-        let began = Instant::now();
-        let mut totals = Self { next: cursor, ..Self::default() };
-        for _ in 0..BATCHES_MAX {
-            let Batch { counts, created, line, next } = match run_batch(totals.next).await {
-                Ok(batch) => batch,
-                Err(NotListed::Failed(error)) if totals.lines.is_some() => {
-                    warn!(?error, "bulk operation ended early");
-                    return Ok(totals);
-                }
-                Err(error) => return Err(error),
-            };
-            for (destination, count) in counts {
-                *totals.counts.entry(destination).or_default() += count;
-            }
-            totals.created += created;
-            totals.lines =
-                line.map(|line| (totals.lines.map_or(line, |(first, _)| first), line)).or(totals.lines);
-            totals.next = next;
-            if totals.next.is_none() || began.elapsed() > TIME_MAX {
-                break;
-            }
+impl From<BulkError> for NotListed {
+    fn from(error: BulkError) -> Self {
+        match error {
+            BulkError::Invalid(error) => Self::Invalid(super::elements::capital(&format!("{error}."))),
+            BulkError::List(error) => error.into(),
+            many @ BulkError::TooMany => Self::Failed(ErrorPage::conflict(super::elements::capital(
+                &format!("{many}. Nothing was changed."),
+            ))),
         }
-        Ok(totals)
     }
+}
 
-    fn count(&self) -> u64 {
-        self.counts.values().sum()
-    }
-
-    /// Redirects to the page that shows the progress.
-    fn progress_page(self) -> Result<Redirect, ErrorPage> {
-        let Some((first, last)) = self.lines else {
-            return Err(ErrorPage::conflict(
-                "The list has changed and nothing matches any more. Nothing was changed.",
-            ));
-        };
-        let (last, cursor) = (last.to_string(), self.next.map(Cursor::encode));
-        let pairs = [("last", Some(last.as_str())), ("cursor", cursor.as_deref())];
-        Ok(Redirect::to(&address(&format!("/bulk/{first}"), &pairs)))
-    }
+/// Creates a task and leads to its page.
+async fn begin(ui: &Ui, visitor: &Visitor, filter: &BulkFilter, note: &str) -> Result<Redirect, ErrorPage> {
+    let note = optional_note_of(note, NOTE_CHARACTERS_MAX)?;
+    let task = ui
+        .bulk
+        .create(filter, note, &visitor.who, None)
+        .await
+        .map_err(|error| NotListed::from(error).into_error_page())?;
+    info!(task = %task.id, kind = task.kind.as_str(), who = visitor.who.name(), "bulk task created");
+    ui.badge.invalidate();
+    Ok(Redirect::to(&format!("/tasks/{}", task.id)))
 }
 
 /// The texts of one kind of operation.
 struct Labels {
     /// The verb, as in "Retry 12 executions".
     verb: &'static str,
-    /// The object: singular and plural.
-    things: [&'static str; 2],
     /// The path of the page and its form.
     path: &'static str,
     /// The list that it started from.
@@ -142,19 +69,18 @@ fn plan_page(
     labels: &Labels,
     pairs: &Pairs<'_>,
     more: &Markup,
-    totals: &Totals,
+    counted: &Counted,
 ) -> Markup {
-    let all = totals.count();
-    let number = count(i64::try_from(all).unwrap_or(i64::MAX));
-    let [one, several] = labels.things;
-    let things = if all == 1 { one } else { several };
-    let is_more = totals.next.is_some();
+    let queued = counted.queued();
+    let (all, created) = (queued.values().sum(), counted.created.values().sum());
+    let things = executions(all);
+    let at_least = if counted.is_more { "at least " } else { "" };
     html! {
         div {
             p.kicker { a href=(address(labels.list, pairs)) { "Back to the list" } }
             h1 {
                 @if all == 0 { "Nothing to " (labels.verb.to_lowercase()) }
-                @else { (labels.verb) " " @if is_more { "the newest " } (number) " " (things) "?" }
+                @else { (labels.verb) " " (at_least) (things) "?" }
             }
             p.lead { "Nothing has been changed yet." }
         }
@@ -164,17 +90,15 @@ fn plan_page(
             section.card aria-labelledby="plan" {
                 h2.hidden id="plan" { "Plan" }
                 dl.figures {
-                    @for (destination, some) in totals.counts.iter().filter(|(_, some)| **some > 0) {
-                        div { dt { "To " (destination) } dd { (count(i64::try_from(*some).unwrap_or(i64::MAX))) } }
+                    @for (destination, some) in queued.iter().filter(|(_, some)| **some > 0) {
+                        div { dt { "To " (destination) } dd { (number(*some)) } }
                     }
-                    @if totals.created > 0 {
-                        div { dt { "Not delivered before" } dd { (count(i64::try_from(totals.created).unwrap_or(i64::MAX))) } }
-                    }
-                    @if let Some(time) = estimated_duration(ui, &totals.counts) { div { dt { "Takes about" } dd { (time) } } }
+                    @if created > 0 { div { dt { "Not delivered before" } dd { (number(created)) } } }
+                    @if let Some(time) = estimated_duration(ui, &queued) { div { dt { "Takes about" } dd { (time) } } }
                 }
                 ul.plain.soft {
                     @for note in labels.notes { li { (note) } }
-                    @if is_more { li { "There are more. Continue with them after these are queued." } }
+                    @if counted.is_more { li { "The count stopped after some seconds; there are more." } }
                 }
                 @if pairs.iter().any(|(_, value)| value.is_some()) { dl.facts.asked { (in_words(pairs)) } }
                 (more)
@@ -183,7 +107,7 @@ fn plan_page(
                         (layout::post_form(visitor, labels.path, &html! {
                             (hidden(pairs))
                             (optional_note_field("Note for the audit (optional)", "the column exists again", NOTE_CHARACTERS_MAX))
-                            button.primary type="submit" { (labels.verb) " " (number) " " (things) }
+                            button.primary type="submit" { (labels.verb) " " (at_least) (things) }
                             a.button.quiet href=(address(labels.list, pairs)) { "Cancel" }
                         }))
                     }
@@ -199,7 +123,10 @@ fn estimated_duration(ui: &Ui, counts: &Counts) -> Option<String> {
     Some(if time.is_zero() { "less than 1 s".to_owned() } else { humanize_age(time) })
 }
 
-/// The note and the filter, for the audit.
-fn detail(filter: &Value, note: Option<&str>) -> Value {
-    serde_json::json!({"filter": filter, "note": note})
+fn number(some: u64) -> String {
+    count(i64::try_from(some).unwrap_or(i64::MAX))
+}
+
+fn executions(some: u64) -> String {
+    format!("{} {}", number(some), if some == 1 { "execution" } else { "executions" })
 }

@@ -1,9 +1,7 @@
 //! The filter of the list of events.
 
 use super::fields::{select_field, text_field, time_field};
-use super::{
-    ListFilter, NotListed, Pairs, clear, detail, error_message, instant, states, status, types, written,
-};
+use super::{ListFilter, NotListed, Pairs, clear, error_message, instant, states, status, types, written};
 use crate::store::{Cursor, EventFilter, EventRow, Page, Window};
 use crate::ui::elements::address;
 use crate::ui::layout::Tab;
@@ -11,7 +9,6 @@ use crate::ui::query::{ROWS, filled, last_days};
 use crate::ui::{Ui, events};
 use maud::{Markup, html};
 use serde::Deserialize;
-use serde_json::Value;
 
 /// The filter of events in a query string.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -101,11 +98,6 @@ impl ListFilter for EventsQuery {
 }
 
 impl EventsQuery {
-    /// The filter for the audit.
-    pub fn detail(&self) -> Value {
-        detail(&self.pairs())
-    }
-
     /// The filter for the store. If it requires a time range and has none, the range is added to `self`.
     pub async fn read(&mut self, ui: &Ui) -> Result<EventFilter, NotListed> {
         let mut filter = EventFilter {

@@ -2,8 +2,7 @@
 
 use super::fields::{select_field, text_field, time_field};
 use super::{
-    ListFilter, NotListed, Pairs, clear, detail, error_message, event_key, instant, states, status, types,
-    written,
+    ListFilter, NotListed, Pairs, clear, error_message, event_key, instant, states, status, types, written,
 };
 use crate::domain::execution::{Change, Status};
 use crate::store::{Cursor, ExecutionFilter, ExecutionRow, Page, Window};
@@ -13,7 +12,6 @@ use crate::ui::query::{ROWS, filled, last_days};
 use crate::ui::{Ui, executions};
 use maud::{Markup, html};
 use serde::Deserialize;
-use serde_json::Value;
 
 /// The filter of executions in a query string.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -119,11 +117,6 @@ impl ListFilter for ExecutionsQuery {
 }
 
 impl ExecutionsQuery {
-    /// The filter for the audit.
-    pub fn detail(&self) -> Value {
-        detail(&self.pairs())
-    }
-
     /// The filter for the store. If it requires a time range and has none, the range is added to `self`.
     pub async fn read(&mut self, ui: &Ui) -> Result<ExecutionFilter, NotListed> {
         let event = match &self.event {

@@ -23,7 +23,6 @@ use crate::store::{Cursor, ListError, Page, StoreError, WINDOW_DAYS_MAX};
 use chrono::{DateTime, SecondsFormat, Utc};
 use maud::{Markup, html};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
 /// The names and values of a filter, as in a query string.
 pub(super) type Pairs<'a> = Vec<(&'static str, Option<&'a str>)>;
@@ -165,13 +164,6 @@ fn clear(path: &str, pairs: &Pairs<'_>) -> Markup {
 
 fn error_message(error: Option<&str>) -> Markup {
     html! { @if let Some(error) = error { p.error role="alert" { (error) } } }
-}
-
-fn detail(pairs: &Pairs<'_>) -> Value {
-    // The name of the field in the API.
-    let name = |name: &str| if name == "object" { "object_id".to_owned() } else { name.to_owned() };
-    let given = pairs.iter().filter_map(|(of, value)| Some((name(of), Value::from((*value)?))));
-    Value::Object(given.collect::<Map<_, _>>())
 }
 
 /// A time for a query string.

@@ -122,7 +122,8 @@ async fn an_event_of_a_removed_source_is_delivered_from_its_stored_columns() {
     post(&first, "d-1", SECRET, &issue("opened", "2026-11-23T10:00:00Z", "open")).await;
     let service = first.replica().start().await;
     let replayed = service.post("/api/v1/events/replay?all=true&note=moved").await;
-    assert_eq!(replayed.status.as_u16(), 200, "{replayed:?}");
+    assert_eq!(replayed.status.as_u16(), 202, "{replayed:?}");
+    service.until_task_ended(replayed.headers["location"].to_str().unwrap()).await;
     service.until_finished(1).await;
     let pages = service.sandbox.pages();
     assert_eq!(pages[0].text("EventId"), Some("d-1"));

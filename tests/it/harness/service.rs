@@ -206,6 +206,20 @@ impl Service {
         .await;
     }
 
+    /// Waits until a bulk task has ended. `path` is its address.
+    pub async fn until_task_ended(&self, path: &str) -> Value {
+        within("the task has ended", async {
+            loop {
+                let task = self.get(path).await.json();
+                if !matches!(task["status"].as_str(), Some("queued" | "running")) {
+                    return task;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+    }
+
     /// Waits until its worker is registered, so that the process counts as ready.
     pub async fn until_ready(&self) {
         within("the process is ready", async {

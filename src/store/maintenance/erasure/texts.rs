@@ -27,7 +27,16 @@ impl Erasure {
         Ok(rows + self.of_shown_objects(pattern, dry_run).await?)
     }
 
-    /// Failure groups, alerts and pauses: their number is small.
+    /// Removes the stored responses to requests with an `Idempotency-Key`: a body may contain anything that the
+    /// API shows. A request that is repeated later is processed again.
+    pub async fn remove_stored_responses(&self) -> Result<(), StoreError> {
+        sqlx::query!("delete from eventbridge.idempotency_keys where status is not null")
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Failure groups, alerts, tasks and pauses: their number is small.
     async fn of_operations(&self, pattern: &str, dry_run: bool) -> Result<u64, StoreError> {
         let rows = sqlx::query_scalar!(
             r#"
@@ -54,6 +63,13 @@ impl Erasure {
                        paused_reason = regexp_replace(paused_reason, $1, $2, 'g'),
                        paused_remedy = regexp_replace(paused_remedy, $1, $2, 'g')
                  where not $3 and name = any (array (select name from instances))
+            ), asked as (
+                select id from eventbridge.tasks where concat_ws(chr(10), filter::text, note, error) ~ $1
+            ), of_tasks as (
+                update eventbridge.tasks
+                   set filter = regexp_replace(filter::text, $1, $2, 'g')::jsonb,
+                       note = regexp_replace(note, $1, $2, 'g'), error = regexp_replace(error, $1, $2, 'g')
+                 where not $3 and id = any (array (select id from asked))
             ), pauses as (
                 select id from eventbridge.past_pauses where reason ~ $1
             ), of_pauses as (
@@ -62,7 +78,8 @@ impl Erasure {
                  where not $3 and id = any (array (select id from pauses))
             )
             select (select count(*) from groups) + (select count(*) from raised)
-                 + (select count(*) from instances) + (select count(*) from pauses) as "rows!"
+                 + (select count(*) from instances) + (select count(*) from asked)
+                 + (select count(*) from pauses) as "rows!"
             "#,
             pattern,
             ERASED,

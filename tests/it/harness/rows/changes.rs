@@ -105,6 +105,34 @@ pub fn age_failed_attempts(by: Duration) -> Change {
     ))
 }
 
+/// Makes the last change of all tasks older.
+pub fn age_tasks(by: Duration) -> Change {
+    Change(format!("update eventbridge.tasks set updated_at = updated_at - {}", interval(by)))
+}
+
+/// Ends the holds on all tasks, as time does if their process died.
+pub fn end_task_holds() -> Change {
+    Change("update eventbridge.tasks set held_until = now() - interval '1 second'".to_owned())
+}
+
+/// Makes all idempotency keys, and the ends of their locks, older.
+pub fn age_idempotency_keys(by: Duration) -> Change {
+    Change(format!(
+        "update eventbridge.idempotency_keys set created_at = created_at - {0}, locked_until = locked_until - {0}",
+        interval(by)
+    ))
+}
+
+/// Hides the table of bulk tasks, so that none can be created.
+pub fn hide_tasks() -> Change {
+    Change("alter table eventbridge.tasks rename to hidden_tasks".to_owned())
+}
+
+/// Shows it again.
+pub fn show_tasks() -> Change {
+    Change("alter table eventbridge.hidden_tasks rename to tasks".to_owned())
+}
+
 /// Makes all leases begin earlier.
 pub fn age_leases(by: Duration) -> Change {
     Change(format!("update eventbridge.leases set leased_at = leased_at - {}", interval(by)))
@@ -296,7 +324,9 @@ pub fn failed_events(count: u32) -> Change {
     Change(format!(
         "with made as (
              insert into eventbridge.events (source, event_id, type, signature, secret_name, payload)
-             select 'stripe', 'evt_' || n, 'invoice.paid', '', 'x', '{{}}' from generate_series(1, {count}) as n
+             select 'stripe', 'evt_' || before + n, 'invoice.paid', '', 'x', '{{}}'
+               from generate_series(1, {count}) as n
+              cross join (select count(*) as before from eventbridge.events) as known
              returning id)
          -- In a group: those that have none get theirs in the background, and are passed over meanwhile.
          insert into eventbridge.executions (event_key, destination, status, error_class, finished_at, failure_group)
@@ -536,6 +566,8 @@ pub fn texts_about(words: &str, execution: i64) -> Change {
          values ('ops', 'events.replayed', 'events', {json}::jsonb);
          insert into eventbridge.alerts (key, kind, summary, remedy, since)
          values (md5({words}), 'failures', {words}, {words}, now());
+         insert into eventbridge.tasks (kind, filter, who, note, status, finished_at, error)
+         values ('replay_events', {json}::jsonb, 'ops', {words}, 'failed', now(), {words});
          insert into eventbridge.past_pauses (destination, since, class, reason)
          values ('notion', now(), 'manual', {words});
          insert into eventbridge.destinations (name, memory, paused_since, paused_class, paused_reason, paused_remedy)

@@ -91,6 +91,15 @@ pub fn unanswered_events() -> Rows {
     all("unanswered_events")
 }
 
+/// Bulk tasks.
+pub fn tasks() -> Rows {
+    all("tasks")
+}
+
+pub fn idempotency_keys() -> Rows {
+    all("idempotency_keys")
+}
+
 pub fn workers() -> Rows {
     all("workers")
 }
