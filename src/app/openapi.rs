@@ -107,11 +107,16 @@ pub(super) fn describe_idempotency(description: &mut OpenApi) {
                     ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)),
                 ));
             parameters.push(RefOr::T(key.build()));
+            let has_body = operation.request_body.is_some();
+            let too_large = ("413", "The body of a request with an Idempotency-Key has more than 64 KiB");
             let responses = &mut operation.responses.responses;
             for (status, text) in [
                 ("400", "The Idempotency-Key cannot be read, or belongs to another request"),
                 ("409", "A request with this Idempotency-Key is being processed"),
-            ] {
+            ]
+            .into_iter()
+            .chain(has_body.then_some(too_large))
+            {
                 match responses.get_mut(status) {
                     Some(RefOr::T(known)) => {
                         known.description.push_str("; or: ");

@@ -85,20 +85,20 @@ pub(in crate::ui) async fn show(
             p.kicker { a href="/tasks" { "Bulk tasks" } }
             h1 data-part="title" { (headline) }
             p.lead { (task.who) ", " (time(task.created_at)) @if let Some(note) = &task.note { ": " bdi { (note) } } }
-        }
-        section.card aria-label="Progress" data-part="progress" aria-live="polite" { (progress(&ui, &task, &states)) }
-        @if visitor.may_write() {
-            div data-part="actions" {
-                @if !task.status.is_finished() {
-                    div.action-bar {
-                        (layout::post_form(&visitor, &format!("/tasks/{}/cancel", task.id), &html! {
-                            button type="submit" { "Cancel this task" }
-                        }))
-                        p.soft { "What it has queued stays queued." }
+            @if visitor.may_write() {
+                div data-part="actions" {
+                    @if !task.status.is_finished() {
+                        div.action-bar {
+                            (layout::post_form(&visitor, &format!("/tasks/{}/cancel", task.id), &html! {
+                                button type="submit" { "Cancel this task" }
+                            }))
+                            span.soft { "What it has queued stays queued." }
+                        }
                     }
                 }
             }
         }
+        section.card aria-label="Progress" data-part="progress" aria-live="polite" { (progress(&ui, &task, &states)) }
         section.card aria-labelledby="asked" {
             h2 id="asked" { "Filter" }
             @if asked.is_empty() { p { "Everything." } } @else { dl.facts { (in_words(&pairs)) } }
@@ -166,7 +166,7 @@ fn progress(ui: &Ui, task: &TaskRow, states: &[TaskExecutions]) -> Markup {
     };
     html! {
         h2 { (headline(task, queued, all, open, failed)) }
-        p { (status(task.status.as_str())) " " span.soft { "Examined: " (examined) ". Queued: " (executions(queued)) "." } }
+        p { span.soft { "Task: " } (status(task.status.as_str())) " " span.soft { "Examined: " (examined) ". Queued: " (executions(queued)) "." } }
         @if let Some(error) = &task.error { p.error role="alert" { bdi { (error) } } }
         @if queued > 0 {
             (bar(all, good, failed, open))
