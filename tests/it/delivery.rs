@@ -155,6 +155,39 @@ async fn a_page_named_by_the_error_counts_as_written() {
 }
 
 #[tokio::test]
+async fn a_second_page_that_the_error_names_is_merged_with_a_first_one_that_lands_late() {
+    for mode in ["event", "object"] {
+        // Soon after its creation, a query may not show the page yet.
+        for lag_ms in [0, 60_000] {
+            let service = Service::builder()
+                .set("NOTION_MODE", mode)
+                .set("NOTION_SETTLE_SECONDS", "1")
+                .template(Template::Full)
+                .start()
+                .await;
+            let late = Fault::DropThenWrite { delay_ms: 1300 };
+            service.sandbox.fault(FaultRule::once(late).on(Route::Create)).unwrap();
+            service.post_event(&payment_of("evt_1", 100)).await;
+            let is_sent = |sandbox: &SandboxHandle| sandbox.faults().is_empty();
+            within("the first write is in doubt", service.sandbox.until(is_sent)).await;
+            // The first write lands while the second one has no answer yet.
+            for fault in
+                [Fault::Slow { delay_ms: 900 }, Fault::QueryLag { delay_ms: lag_ms }, Fault::Committed]
+            {
+                service.sandbox.fault(FaultRule::once(fault).on(Route::Create)).unwrap();
+            }
+            let execution = service.until_finished(1).await.remove(0);
+            assert_eq!(execution["status"], "success", "{mode}, {lag_ms}: {execution}");
+            let pages = service.sandbox.pages();
+            let left: Vec<_> = pages.iter().filter(|page| !page.in_trash).collect();
+            assert_eq!((pages.len(), left.len()), (2, 1), "{mode}, {lag_ms}");
+            assert_eq!(execution["remote_id"], left[0].id.to_string(), "{mode}, {lag_ms}");
+            assert_eq!(left[0].text("Amount"), Some("1"), "{mode}, {lag_ms}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_write_that_lands_after_its_connection_broke_leaves_one_page() {
     let service = Service::builder().set("NOTION_SETTLE_SECONDS", "1").start().await;
     let late = Fault::DropThenWrite { delay_ms: 200 };
@@ -269,6 +302,26 @@ async fn a_value_that_notion_refuses_costs_neither_the_page_nor_the_next_one_a_r
         let shown = service.get(&format!("/api/v1/executions/{}/preview", execution["id"])).await.json();
         assert!(shown["notes"][0].as_str().unwrap().contains("Amount"), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn a_page_is_written_however_many_of_its_columns_are_refused_one_after_another() {
+    let service = Service::start().await;
+    let refused = ["Amount", "Currency", "Customer", "CustomerEmail", "EventType", "Source"];
+    for column in refused {
+        let invalid = Fault::Invalid { message: format!("{column} is expected to be checkbox.") };
+        let refuse = FaultRule::always(invalid).on(Route::Create).containing(&format!("\"{column}\""));
+        service.sandbox.fault(refuse).unwrap();
+    }
+    let execution = deliver(&service).await;
+    assert_eq!(execution["status"], "success", "{execution}");
+    let page = service.sandbox.pages().remove(0);
+    for column in refused {
+        assert_eq!(cell(&page, column), "");
+        let reason = execution["reason"].as_str().unwrap();
+        assert!(reason.contains(&format!("\"{column}\": Notion refuses")), "{reason}");
+    }
+    assert_eq!((cell(&page, "EventId"), cell(&page, "Status")), (payment().event_id.as_str(), "success"));
 }
 
 #[tokio::test]

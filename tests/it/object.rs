@@ -200,6 +200,23 @@ async fn an_update_changes_only_the_changed_columns() {
 }
 
 #[tokio::test]
+async fn after_an_update_that_the_error_names_a_state_still_changes_only_what_differs() {
+    let service = in_object_mode().await;
+    service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;
+    service.until_finished(1).await;
+    service.sandbox.fault(FaultRule::once(Fault::Committed).on(Route::Update)).unwrap();
+    service.post_event(&payment("pi_1", "evt_2", NOW + 1, 200)).await;
+    service.until_finished(2).await;
+    service.post_event(&payment("pi_1", "evt_3", NOW + 2, 300)).await;
+    assert_eq!(statuses(&service.until_finished(3).await), ["success"; 3]);
+    assert_eq!(page_of(&service.sandbox.pages(), "pi_1").text("Amount"), Some("3"));
+    let requests = service.sandbox.requests();
+    let update = requests.iter().rfind(|request| request.method == "PATCH").unwrap();
+    let changed = update.body["properties"].as_object().unwrap().len();
+    assert!(changed < 8, "only what differs: {}", update.body);
+}
+
+#[tokio::test]
 async fn after_a_column_was_renamed_a_state_still_changes_only_what_differs() {
     let service = in_object_mode().await;
     service.post_event(&payment("pi_1", "evt_1", NOW, 100)).await;

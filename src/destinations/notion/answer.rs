@@ -1,6 +1,9 @@
 //! The answers of Notion's API: the parts that are used.
 
+use super::call_error::Refusal;
 use super::column::decoded_id;
+use super::links::page_url;
+use super::settings::NotionId;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -14,6 +17,26 @@ pub struct Answer<T> {
     pub status: u16,
     /// Notion's id of the request.
     pub request_id: Option<String>,
+}
+
+impl Answer<PageRef> {
+    /// The answer to the write of a page that was carried out although Notion answered with an error. Of the
+    /// page only the id is known.
+    pub fn in_spite_of(refusal: &Refusal) -> Option<Self> {
+        let id = refusal.committed_page.clone()?;
+        let page = PageRef {
+            url: Some(page_url(&id)),
+            id,
+            created_time: None,
+            created_by: None,
+            last_edited_by: None,
+            parent: None,
+            in_trash: false,
+            is_archived: false,
+            properties: Map::new(),
+        };
+        Some(Self { value: page, status: refusal.status, request_id: refusal.request_id.clone() })
+    }
 }
 
 /// The parts of a page that are used.
@@ -46,6 +69,12 @@ impl PageRef {
     /// Whether it is in the trash or archived.
     pub fn is_put_away(&self) -> bool {
         self.in_trash || self.is_archived
+    }
+
+    /// Whether it is a row of another table than this one. It is not, if its table is unknown.
+    pub fn is_in_another(&self, data_source: &str) -> bool {
+        let table = self.parent.as_ref().and_then(|parent| parent.data_source_id.as_deref());
+        table.is_some_and(|table| !NotionId::is_same(table, data_source))
     }
 
     /// The text in the column of this id, if there is such a column.
@@ -122,6 +151,28 @@ mod tests {
     fn a_page_that_the_connection_may_not_read_is_a_page_all_the_same() {
         let page: PageRef = serde_json::from_value(json!({"object": "page", "id": "page"})).expect("a page");
         assert_eq!((page.id.as_str(), page.text("k="), page.in_trash), ("page", None, false));
+    }
+
+    #[test]
+    fn a_write_that_was_carried_out_in_spite_of_an_error_has_an_answer() {
+        let refusal = Refusal { status: 503, committed_page: Some("ab-cd".into()), ..Refusal::default() };
+        let answer = Answer::in_spite_of(&refusal).expect("an answer");
+        let Answer { value: page, status, .. } = answer;
+        assert_eq!((page.id.as_str(), status), ("ab-cd", 503));
+        assert_eq!(page.url.as_deref(), Some("https://app.notion.com/p/abcd"));
+        assert!(Answer::in_spite_of(&Refusal { status: 503, ..Refusal::default() }).is_none());
+    }
+
+    #[test]
+    fn a_page_whose_table_is_unknown_is_in_no_other() {
+        let page = |parent: Value| -> PageRef {
+            serde_json::from_value(json!({"id": "page", "parent": parent})).expect("a page")
+        };
+        let of_table = |id: &str| page(json!({"type": "data_source_id", "data_source_id": id}));
+        assert!(of_table("other").is_in_another("source") && !of_table("source").is_in_another("source"));
+        for parent in [Value::Null, json!({"type": "page_id", "page_id": "above"})] {
+            assert!(!page(parent).is_in_another("source"));
+        }
     }
 
     #[test]

@@ -5,11 +5,10 @@
 
 use super::answer::Answer;
 use super::call_error::{CallError, Refusal, THROTTLE_WAIT};
-use super::links::page_url;
 use super::remedies;
 use super::trash::{IN_TRASH, is_put_away};
 use crate::config::InstanceName;
-use crate::domain::delivery::{Failure, Outcome, Remote};
+use crate::domain::delivery::{Failure, Outcome};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -83,17 +82,6 @@ pub(super) fn after_a_call(outcome: Outcome) -> Outcome {
 }
 
 fn refused(instance: &InstanceName, effect: Effect, refusal: Refusal) -> Outcome {
-    if let (Effect::Create | Effect::Update | Effect::Overwrite, Some(page)) =
-        (effect, refusal.committed_page.clone())
-    {
-        return Outcome::Delivered {
-            remote: Some(Remote { url: Some(page_url(&page)), id: page, place: None }),
-            status: Some(refusal.status),
-            request_id: refusal.request_id,
-            written: None,
-            left_out: Vec::new(),
-        };
-    }
     let wait = refusal.retry_after;
     match refusal.status {
         429 if refusal.rate_limit_reason.as_deref() == Some("public_api_request_blocked") => {
@@ -287,20 +275,6 @@ mod tests {
         let asked = Refusal { status: 429, ..Refusal::default() };
         let throttled = outcome(Effect::Create, CallError::Refused(Box::new(asked)));
         assert_eq!(name(&after_a_call(throttled)), "throttled");
-    }
-
-    #[test]
-    fn a_committed_page_counts_as_delivered() {
-        let refusal = Refusal { status: 503, committed_page: Some("ab-cd".into()), ..Refusal::default() };
-        match outcome(Effect::Create, CallError::Refused(Box::new(refusal))) {
-            Outcome::Delivered { remote: Some(remote), .. } => {
-                assert_eq!(
-                    (remote.id.as_str(), remote.url.as_deref()),
-                    ("ab-cd", Some("https://app.notion.com/p/abcd"))
-                );
-            }
-            other => panic!("{other:?}"),
-        }
     }
 
     #[test]

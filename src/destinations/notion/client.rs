@@ -151,13 +151,14 @@ impl Calls<'_> {
         self.read(&Request::find_one(data_source, rows)).await
     }
 
-    /// Creates a page, unless the try is too old or the lease may be lost.
+    /// Creates a page, unless the try is too old or the lease may be lost. As with every write of a page, an error
+    /// after which Notion names the page is a success.
     pub async fn create_page(
         &self,
         data_source: &str,
         properties: &Map<String, Value>,
     ) -> Result<Answer<PageRef>, CallError> {
-        self.call_in_time(&Request::create_page(data_source, properties)).await
+        carried_out(self.call_in_time(&Request::create_page(data_source, properties)).await)
     }
 
     /// Writes a newer state over an older one as [`update_page`](Self::update_page) does, unless the try
@@ -167,7 +168,7 @@ impl Calls<'_> {
         page: &str,
         properties: &Map<String, Value>,
     ) -> Result<Answer<PageRef>, CallError> {
-        self.call_in_time(&Request::update_page(page, properties)).await
+        carried_out(self.call_in_time(&Request::update_page(page, properties)).await)
     }
 
     /// Writes properties of a page; the others remain unchanged.
@@ -176,7 +177,7 @@ impl Calls<'_> {
         page: &str,
         properties: &Map<String, Value>,
     ) -> Result<Answer<PageRef>, CallError> {
-        self.call(&Request::update_page(page, properties)).await
+        carried_out(self.call(&Request::update_page(page, properties)).await)
     }
 
     /// Moves a page to the trash, from which a person can restore it, unless the lease may be lost.
@@ -185,7 +186,7 @@ impl Calls<'_> {
         if !self.context.lease_holds() {
             return Err(CallError::TooLate);
         }
-        self.send(&Request::trash_page(page)).await
+        carried_out(self.send(&Request::trash_page(page)).await)
     }
 
     /// Sends a request that reads. If Notion refuses the ids of the columns that its answer should show, it is
@@ -262,6 +263,14 @@ pub enum NotionClientError {
     /// The HTTP client cannot be built.
     #[error(transparent)]
     Http(#[from] ClientError),
+}
+
+/// The answer to a write of a page. An error can come after the write was carried out.
+fn carried_out(answer: Result<Answer<PageRef>, CallError>) -> Result<Answer<PageRef>, CallError> {
+    answer.or_else(|error| match &error {
+        CallError::Refused(refusal) => Answer::in_spite_of(refusal).ok_or(error),
+        _ => Err(error),
+    })
 }
 
 async fn body(mut response: Response) -> Result<Vec<u8>, String> {

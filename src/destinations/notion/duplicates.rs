@@ -11,6 +11,8 @@ use super::Attempt;
 use super::answer::{Answer, PageRef, UserRef};
 use super::call_error::CallError;
 use super::mapping::key_text;
+use super::request::Request;
+use super::settings::NotionId;
 use super::table::Table;
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
@@ -45,12 +47,22 @@ impl Attempt<'_> {
             warn!("search for an earlier page failed after a new one was created");
             return made;
         };
-        if found.iter().all(|page| page.id != made.value.id) {
-            // A query may not return it yet.
-            found.push(made.value.clone());
-        }
         let Answer { value, status, request_id } = made;
+        if found.iter().all(|page| !NotionId::is_same(&page.id, &value.id)) {
+            // A query may not return it yet.
+            found.push(self.with_key(table, value.clone()).await);
+        }
         Answer { value: self.settle_on_one(table, found).await.unwrap_or(value), status, request_id }
+    }
+
+    /// A new page with its key and its author, which the answer to its creation lacks if that was an error.
+    async fn with_key(&self, table: &Table, page: PageRef) -> PageRef {
+        if !page.properties.is_empty() {
+            return page;
+        }
+        let read: Result<Answer<PageRef>, _> =
+            self.calls().read(&Request::page(&page.id).showing(&table.bindings.key.id)).await;
+        read.map_or(page, |answer| answer.value)
     }
 
     /// Whether the page itself holds another key. Such a page is neither written nor removed, although the

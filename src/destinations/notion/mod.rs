@@ -284,9 +284,9 @@ impl Attempt<'_> {
         self.delivery.remote.filter(|remote| remote.place.as_deref().is_none_or(is_here))
     }
 
-    /// Finds out why a page seems to be gone: a person removed it, the whole data source is out of reach or in
-    /// the trash, or the write was rejected for another reason. It reads all of them and returns the present
-    /// table.
+    /// Finds out why a page seems to be gone: a person removed or archived it, the whole data source is out of
+    /// reach or in the trash, or the write was rejected for another reason. It reads all of them and, if the page
+    /// was removed, returns the present table.
     async fn confirm_gone(&self, page: &str, failure: &Failure) -> Result<Arc<Table>, Outcome> {
         let table = self.table().read_now(self.reader()).await?;
         let read = self.calls().page_state(page).await;
@@ -300,6 +300,9 @@ impl Attempt<'_> {
             }
             self.table().keep_proof(page);
             return Err(Container::Unseen.outcome());
+        }
+        if read.as_ref().is_ok_and(|answer| trash::is_only_archived(&answer.value)) {
+            return Err(trash::archived());
         }
         if classify::confirms_gone(&read) {
             return Ok(table);

@@ -128,40 +128,42 @@ pub(super) fn refused_in(
 fn named_in<'a>(message: &str, sent: &[(&'a Column, &'a Value)]) -> Vec<(&'a Column, &'a Value)> {
     let lines: Vec<&str> = message.lines().map(without_value).collect();
     let named = |is_named: &dyn Fn(&str, &str) -> bool| -> Vec<_> {
-        let found: Vec<_> = sent
-            .iter()
-            .copied()
-            .filter(|(column, _)| lines.iter().any(|line| is_named(line, &column.name)))
-            .collect();
-        // "Amount" is part of "Amount due": the longer name is meant.
-        let is_part = |(one, _): &(&Column, &Value)| {
-            found.iter().any(|(other, _)| other.name != one.name && other.name.starts_with(&one.name))
+        // In which lines and from where on a column is named.
+        let places_of = |column: &Column| -> Vec<(usize, usize)> {
+            let is_here = |line: &str, start: usize| {
+                let (before, rest) = line.split_at_checked(start)?;
+                rest.strip_prefix(column.name.as_str()).map(|after| is_named(before, after))
+            };
+            let numbered = lines.iter().enumerate();
+            let starts = numbered.flat_map(|(number, line)| {
+                line.match_indices(column.name.as_str()).map(move |(start, _)| (number, *line, start))
+            });
+            let named = starts.filter(|(_, line, start)| is_here(line, *start) == Some(true));
+            named.map(|(number, _, start)| (number, start)).collect()
         };
-        found.iter().copied().filter(|one| !is_part(one)).collect()
+        let found: Vec<_> = sent.iter().map(|one| (*one, places_of(one.0))).collect();
+        // "Amount" is part of "Amount due": where both stand, the longer name is meant.
+        let is_part = |column: &Column, place: &(usize, usize)| {
+            let is_longer = |other: &Column| other.name.len() > column.name.len();
+            found.iter().any(|((other, _), places)| is_longer(other) && places.contains(place))
+        };
+        let is_meant = |((column, _), places): &&((&Column, &Value), Vec<(usize, usize)>)| {
+            places.iter().any(|place| !is_part(column, place))
+        };
+        found.iter().filter(is_meant).map(|(one, _)| *one).collect()
     };
-    let certain = named(&|line, name| {
-        let begins = |before: &str| {
-            line.match_indices(before).any(|(start, _)| {
-                let rest = line.get(start + before.len()..).and_then(|rest| rest.strip_prefix(name));
-                rest.is_some_and(|rest| !rest.starts_with(is_letter))
-            })
-        };
+    let certain = named(&|before, after| {
+        let is_subject = before.trim().is_empty() && after.starts_with(" is ");
         let is_quoted = [('"', '"'), ('`', '`'), ('\'', '\''), ('“', '”')]
             .iter()
-            .any(|(open, close)| line.contains(&format!("{open}{name}{close}")));
-        let is_subject = line.trim_start().strip_prefix(name).is_some_and(|rest| rest.starts_with(" is "));
-        is_subject || is_quoted || begins("properties.") || begins("properties[\"")
+            .any(|(open, close)| before.ends_with(*open) && after.starts_with(*close));
+        let is_member = ["properties.", "properties[\""].iter().any(|path| before.ends_with(path));
+        is_subject || is_quoted || is_member && !after.starts_with(is_letter)
     });
     if !certain.is_empty() {
         return certain;
     }
-    let anywhere = named(&|line, name| {
-        line.match_indices(name).any(|(start, _)| {
-            let before = line.get(..start).is_some_and(|before| before.ends_with(is_letter));
-            let after = line.get(start + name.len()..).is_some_and(|after| after.starts_with(is_letter));
-            !before && !after
-        })
-    });
+    let anywhere = named(&|before, after| !before.ends_with(is_letter) && !after.starts_with(is_letter));
     if anywhere.len() == 1 { anywhere } else { Vec::new() }
 }
 
@@ -233,6 +235,14 @@ mod tests {
             (
                 "Content creation failed. Fix the following:\nAmount is expected to be number.\nStatus is expected to be status.",
                 vec!["Amount", "Status"],
+            ),
+            (
+                "Amount is expected to be number.\nAmount text is expected to be rich_text.",
+                vec!["Amount", "Amount text"],
+            ),
+            (
+                "body.properties.Amount text.rich_text should be an array; body.properties.Amount.number should be a number",
+                vec!["Amount", "Amount text"],
             ),
             ("The property \"CustomerEmail\" is locked.", vec!["CustomerEmail"]),
             ("Values of CustomerEmail must be addresses.", vec!["CustomerEmail"]),

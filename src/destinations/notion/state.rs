@@ -3,9 +3,14 @@
 //! The page is found by the object's id, or created. Later states change only what differs. A write of
 //! unknown outcome that lands late could undo a newer one. So nothing is written until it has settled.
 //! Then every property is written, and columns that another state may have filled are cleared.
+//!
+//! A page that a person removed is created again if the settings say so. One that is archived or was moved to
+//! another table still exists, and a second one would be a duplicate when it comes back: it gets none.
 
 use super::object;
+use super::settings::NotionId;
 use super::table::Table;
+use super::trash::archived;
 use super::write::Written;
 use super::{Attempt, delivered, remote};
 use crate::domain::delivery::{Outcome, Remote};
@@ -42,7 +47,7 @@ impl Attempt<'_> {
         let id = made.value.id.clone();
         let page = self.confirmed(&table, made).await;
         // The earlier page shows an older state.
-        if page.value.id == id {
+        if NotionId::is_same(&page.value.id, &id) {
             Ok(showing(delivered(page), written))
         } else {
             self.write_to(&table, &page.value.id).await
@@ -62,6 +67,7 @@ impl Attempt<'_> {
                 }
                 // An earlier try may have created its successor.
                 match self.find(&table).await? {
+                    Some(found) if found.value.is_put_away() => Err(archived()),
                     Some(found) => self.write_to(&table, &found.value.id).await,
                     None => self.create_state(&table).await,
                 }

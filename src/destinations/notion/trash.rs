@@ -83,6 +83,33 @@ pub(super) fn is_put_away(thing: &Value) -> bool {
     ["in_trash", "is_archived"].iter().any(|state| thing.get(state) == Some(&Value::Bool(true)))
 }
 
+/// Whether a person archived a page and did not move it to the trash.
+pub(super) fn is_only_archived(page: &Value) -> bool {
+    let is = |state: &str| page.get(state) == Some(&Value::Bool(true));
+    is("is_archived") && !is("in_trash")
+}
+
+/// Whether a person moved a page out of this table. A row of a wiki may be below another page, so a parent that
+/// is no table shows it only for a page that `lacks_columns` of the table.
+pub(super) fn has_left(page: &Value, data_source: &str, lacks_columns: bool) -> bool {
+    let Some(parent) = page.get("parent").filter(|parent| parent.is_object()) else { return false };
+    match parent.get("data_source_id").and_then(Value::as_str) {
+        Some(table) => !NotionId::is_same(table, data_source),
+        None => lacks_columns,
+    }
+}
+
+/// The outcome of a delivery whose page a person archived.
+pub(super) fn archived() -> Outcome {
+    let reason = "its page is archived in Notion, so it is not written until a person restores it";
+    Outcome::Skipped { reason: reason.to_owned() }
+}
+
+/// The outcome of a delivery whose page a person moved out of the table.
+pub(super) fn moved() -> Outcome {
+    Outcome::Skipped { reason: "its page was moved to another table or page in Notion".to_owned() }
+}
+
 /// Whether a page is a row of this table.
 pub(super) fn is_row_of(page: &Value, data_source: &str) -> bool {
     let parent = page.pointer("/parent/data_source_id").and_then(Value::as_str);
@@ -136,5 +163,32 @@ impl Calls<'_> {
     pub(super) async fn has_rows(&self, data_source: &str) -> Result<bool, CallError> {
         let found = self.find_one(data_source, Rows::Present).await?;
         Ok(found.value.results.iter().any(|row| !row.is_put_away()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_page_has_left_its_table_if_its_parent_is_another_one_or_no_table_and_columns_are_missing() {
+        for (page, lacks_columns, expected) in [
+            (json!({"parent": {"data_source_id": "source"}}), true, false),
+            (json!({"parent": {"data_source_id": "other"}}), false, true),
+            (json!({"parent": {"page_id": "above"}}), false, false),
+            (json!({"parent": {"page_id": "above"}}), true, true),
+            (json!({"id": "of a page that may not be read"}), true, false),
+            (json!({"parent": null}), true, false),
+        ] {
+            assert_eq!(has_left(&page, "source", lacks_columns), expected, "{page} {lacks_columns}");
+        }
+    }
+
+    #[test]
+    fn a_page_in_the_trash_was_removed_whether_it_is_archived_or_not() {
+        assert!(is_only_archived(&json!({"is_archived": true, "in_trash": false})));
+        assert!(!is_only_archived(&json!({"is_archived": true, "in_trash": true})));
+        assert!(!is_only_archived(&json!({"is_archived": false})));
     }
 }

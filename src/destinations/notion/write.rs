@@ -4,8 +4,11 @@
 //! old name; then the columns are read again and the request is repeated once. If another column has the old
 //! name by now, Notion accepts the write. The answer shows it, and the page is written once more.
 //!
-//! If Notion refuses the value of a column, the request is repeated without that value. A page that a person
-//! moved to another table is left alone.
+//! If Notion refuses the value of a column, the request is repeated without that value.
+//!
+//! A page that a person moved to another table is skipped. If that table has other columns, Notion refuses the
+//! write: nothing is learned of the columns here. If it has the same ones, Notion accepts the write, and the
+//! answer shows the other table. To know it before would cost a read of every page that is written.
 
 use super::answer::{Answer, PageRef};
 use super::call_error::{CallError, Refusal};
@@ -14,18 +17,15 @@ use super::field::Field;
 use super::mapping::{self, Mapped};
 use super::object;
 use super::refused_values::refused_in;
-use super::settings::NotionId;
 use super::table::Table;
+use super::trash::{has_left, moved};
 use super::{Attempt, delivered};
 use crate::domain::delivery::Outcome;
 use crate::domain::execution::Mode;
 use serde_json::{Map, Value};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
-use tracing::warn;
-
-/// How often a write is repeated without values that Notion refuses.
-const REPEATS_MAX: u32 = 3;
+use tracing::{info, warn};
 
 /// A write that Notion accepted.
 pub(super) struct Written {
@@ -38,7 +38,7 @@ pub(super) struct Written {
 impl Attempt<'_> {
     /// Creates the page, or writes to a known one. If Notion refuses a property, the columns may have
     /// changed: this reads them again and, if they have, repeats the request. If they have not, it repeats
-    /// the request without the values that the refusal is about.
+    /// the request without the values that the refusal is about, as long as each refusal is about another one.
     pub(super) async fn write(&self, table: &Arc<Table>, page: Option<&str>) -> Result<Written, Outcome> {
         let written = self.write_accepted(table, page).await;
         if let (None, Err(Outcome::Blocked { wait, .. })) = (page, &written) {
@@ -51,7 +51,7 @@ impl Attempt<'_> {
     async fn write_accepted(&self, table: &Arc<Table>, page: Option<&str>) -> Result<Written, Outcome> {
         let mut table = table.clone();
         let mut refusal = match self.send(&table, page).await {
-            Ok(answer) => return self.accepted(table, answer).await,
+            Ok(answer) => return self.accepted(table, page, answer).await,
             Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => refusal,
             Err(error) => return Err(self.calls().outcome(self.effect(page), error)),
         };
@@ -59,19 +59,24 @@ impl Attempt<'_> {
         let mut has_changed =
             newer.data_source != table.data_source || self.body(&newer, page) != self.body(&table, page);
         table = newer;
-        if let Some(page) = page.filter(|_| !has_changed && refusal.is_about_a_missing_property())
-            && self.has_moved(&table, page).await?
-        {
-            let reason = "its page was moved to another table in Notion, which has other columns".to_owned();
-            return Err(Outcome::Skipped { reason });
-        }
-        for _ in 0..REPEATS_MAX + u32::from(has_changed) {
-            if !has_changed && !self.leave_out(&table, page, &refusal) {
-                break;
+        let mut unread = page;
+        // An object's page may first lose a refused value, and then the emptying of its column.
+        let rounds_max = 1 + 2 * self.values(&table, page).len();
+        for _ in 0..rounds_max {
+            if !has_changed {
+                // Another table may refuse what this one takes.
+                if let Some(page) = unread.take()
+                    && self.has_moved(&table, page, &refusal).await?
+                {
+                    return Err(moved());
+                }
+                if !self.leave_out(&table, page, &refusal) {
+                    break;
+                }
             }
             has_changed = false;
             refusal = match self.send(&table, page).await {
-                Ok(answer) => return self.accepted(table, answer).await,
+                Ok(answer) => return self.accepted(table, page, answer).await,
                 Err(CallError::Refused(refusal)) if refusal.is_about_a_property() => refusal,
                 Err(error) => {
                     return Err(classify::after_a_call(self.calls().outcome(self.effect(page), error)));
@@ -81,26 +86,26 @@ impl Attempt<'_> {
         Err(self.calls().outcome(self.effect(page), CallError::Refused(refusal)))
     }
 
-    /// Whether a person moved the page to another table.
-    async fn has_moved(&self, table: &Table, page: &str) -> Result<bool, Outcome> {
+    /// Whether a person moved the page out of the table.
+    async fn has_moved(&self, table: &Table, page: &str, refusal: &Refusal) -> Result<bool, Outcome> {
         let read = self.calls().page_state(page).await;
-        let page = read.map_err(|error| classify::after_a_call(self.calls().outcome(Effect::Look, error)))?;
-        let parent = page.value.pointer("/parent/data_source_id").and_then(Value::as_str);
-        Ok(parent.is_some_and(|parent| !NotionId::is_same(parent, &table.data_source)))
+        // A page that cannot be read any more is gone, as if the write had found out.
+        let read =
+            read.map_err(|error| classify::after_a_call(self.calls().outcome(Effect::Update, error)))?;
+        Ok(has_left(&read.value, &table.data_source, refusal.is_about_a_missing_property()))
     }
 
     /// Remembers the values that a refusal is about, so that requests leave them out from now on. Returns
-    /// whether there are any.
+    /// whether the next request differs.
     fn leave_out(&self, table: &Table, page: Option<&str>, refusal: &Refusal) -> bool {
-        let found = refused_in(&refusal.message, &self.values(table, page), &table.bindings);
-        let is_any = !found.is_empty();
-        for refused in found {
+        let sent = self.values(table, page);
+        for refused in refused_in(&refusal.message, &sent, &table.bindings) {
             // The column's own name is the user's and is not logged.
             let field = table.bindings.field_of(&refused.column).map_or("title", Field::name);
             warn!(field, "Notion refuses a value; it is left out");
             self.notion.refused.remember(&table.data_source, refused, Instant::now());
         }
-        is_any
+        self.values(table, page) != sent
     }
 
     /// Why a value is left out, if Notion refused it.
@@ -204,8 +209,18 @@ impl Attempt<'_> {
 
     /// Writes the page once more if the answer shows that a name belongs to another column by now, which
     /// then got the value. A page of an event is delivered even so: to try again could create a second one.
-    async fn accepted(&self, table: Arc<Table>, answer: Answer<PageRef>) -> Result<Written, Outcome> {
+    /// A `known` page that is a row of another table by now is no page of this one any more.
+    async fn accepted(
+        &self,
+        table: Arc<Table>,
+        known: Option<&str>,
+        answer: Answer<PageRef>,
+    ) -> Result<Written, Outcome> {
         let page = &answer.value;
+        if known.is_some() && page.is_in_another(&table.data_source) {
+            info!(page_id = page.id, "page was moved to another table");
+            return Err(moved());
+        }
         if page.is_put_away() {
             // It will come back with what contains it.
             warn!(page_id = page.id, "page was written into the trash");
