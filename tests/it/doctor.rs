@@ -530,6 +530,19 @@ async fn doctor_explains_why_webhooks_are_rejected() {
 }
 
 #[tokio::test]
+async fn a_platform_is_told_that_its_income_is_not_in_the_sums() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let event = json!({"id": "evt_1", "object": "event", "type": "charge.succeeded", "account": "acct_1"});
+    assert_eq!(service.post_event(&event.to_string()).await.status, 200);
+    let set_up = SetUp::new(Template::Original).await;
+    let checked = set_up.doctor_with("DATABASE_URL", service.database.url().expose_secret()).await;
+    let remedy = checked.remedy("note", "1 connected account sends events here");
+    for words in ["Collected", "for each Account", "not the platform's income", "application fees"] {
+        assert!(remedy.contains(words), "{words}: {remedy}");
+    }
+}
+
+#[tokio::test]
 async fn unsigned_requests_of_third_parties_are_not_a_problem() {
     let service = Service::start().await;
     let garbage =

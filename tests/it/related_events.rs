@@ -78,10 +78,13 @@ async fn an_uncaptured_rest_is_no_refund_if_the_capture_that_released_it_has_arr
         event(0, "charge.captured", "req_1", &captured),
         event(1, "refund.created", "req_1", &refund("re_rest", 4_000)),
         event(2, "refund.created", "req_2", &refund("re_real", 4_000)),
+        // This request refunds the same amount, and captures nothing.
+        event(3, "charge.updated", "req_3", &captured),
+        event(4, "refund.created", "req_3", &refund("re_other", 4_000)),
     ];
     let found = collected(&events).await;
     let found: Vec<_> = found.iter().map(Option::as_deref).collect();
-    assert_eq!(found, [Some("60"), None, Some("-40")]);
+    assert_eq!(found, [Some("60"), None, Some("-40"), None, Some("-40")]);
 }
 
 #[tokio::test]

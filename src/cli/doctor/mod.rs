@@ -195,7 +195,8 @@ async fn service(store: &Store, sources: &Registry, streak_max: u64) -> Vec<Find
             if accounts == 1 { "sends" } else { "send" },
         );
         findings.push(Finding::note(format!("{accounts} {verb} events here")).with_remedy(
-            "add up the column Collected for each Account; the sum over all is not your income",
+            "add up the column Collected for each Account. The sum over all is not the platform's income: that \
+             is in Stripe's application fees and balance transactions",
         ));
     }
     findings

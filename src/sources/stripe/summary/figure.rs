@@ -141,8 +141,7 @@ fn is_part_of_amount(event_type: &str) -> bool {
 
 // Charges
 
-/// Whether no money of it arrived yet: it is authorized only, pending, or it failed. Of several captures all but
-/// the last leave it marked as not captured.
+/// Whether no money of it arrived yet: it is authorized only, pending, or it failed.
 pub(super) fn is_open_charge(charge: &StripeObject<'_>) -> bool {
     has_no_capture(charge) || charge.status().is_some_and(|status| status != "succeeded")
 }
@@ -153,7 +152,8 @@ pub(super) fn is_released(charge: &StripeObject<'_>) -> bool {
     has_ended && has_no_capture(charge)
 }
 
-fn has_no_capture(charge: &StripeObject<'_>) -> bool {
+/// Whether nothing of it was captured. Of several captures all but the last leave the flag unset.
+pub(super) fn has_no_capture(charge: &StripeObject<'_>) -> bool {
     charge.is_not("/captured") && captured_amount(charge).unwrap_or_default() == 0
 }
 
@@ -197,6 +197,8 @@ fn released_in(charge: &StripeObject<'_>) -> Option<i64> {
         0 => true,
         // More than was captured cannot go back.
         _ if refunded > captured => true,
+        // More captures may follow, so the rest is still authorized.
+        _ if charge.is_not("/captured") && charge.event_type != "charge.expired" => false,
         _ if refunded < released => false,
         // All went back: all that was captured, or all of the authorization.
         _ if charge.is("/refunded") => refunded != captured,

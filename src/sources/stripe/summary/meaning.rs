@@ -169,7 +169,7 @@ const REFUND_REASON: Reason = First(&["/failure_reason", "/reason"]);
 /// The table. Types of one kind stand together, and a narrower row stands above a wider one.
 const EVENTS: &[Row] = &[
     // Charges: customers' money. `Collected` has it here, in refunds and in disputes, and nowhere else.
-    row("charge.succeeded", AMOUNT, Is(Info)).when(is_uncaptured),
+    row("charge.succeeded", AMOUNT, Is(Info)).when(figure::has_no_capture),
     row("charge.succeeded", captured(), Is(Paid)).moving(Plus(captured_amount)),
     row("charge.captured", captured(), Is(Paid)).moving(OF_LAST_CAPTURE),
     row("charge.updated", AMOUNT, Is(Info)).when(is_open_charge),
@@ -178,10 +178,14 @@ const EVENTS: &[Row] = &[
         .when(is_partly_refunded)
         .moving(Plus(movement::of_capture)),
     row("charge.updated", captured(), Is(Paid)).when(has_object).moving(Plus(movement::of_capture)),
-    row("charge.refunded", ZeroOf("/amount"), Is(Canceled)).when(is_uncaptured),
+    row("charge.refunded", ZeroOf("/amount"), Is(Canceled)).when(figure::has_no_capture),
     row("charge.refunded", captured(), Is(Paid)).when(only_releases),
     row("charge.refunded", Computed(refunded_change), Is(PartlyRefunded)).when(is_partly_refunded),
     row("charge.refunded", Computed(refunded_change), Is(Refunded)),
+    // Of several captures the last may never come: then what was captured stays.
+    row("charge.expired", captured(), Is(Refunded)).when(is_refunded),
+    row("charge.expired", captured(), Is(PartlyRefunded)).when(is_partly_refunded),
+    row("charge.expired", captured(), Is(Paid)).when(has_captures),
     row("charge.expired", ZeroOf("/amount"), Is(Canceled)),
     row("charge.failed", AMOUNT, Is(Failed)).because(FAILURE).moving(OF_FAILED_CHARGE),
     row("charge.pending", AMOUNT, Is(Info)),
@@ -421,8 +425,8 @@ fn amount(object: &StripeObject<'_>) -> Option<i64> {
     object.integer("/amount")
 }
 
-fn is_uncaptured(charge: &StripeObject<'_>) -> bool {
-    charge.is_not("/captured")
+fn has_captures(charge: &StripeObject<'_>) -> bool {
+    charge.integer("/amount_captured").is_some_and(|captured| captured > 0)
 }
 
 /// Versions before Basil report money that was never captured as refunded.

@@ -144,6 +144,47 @@ fn a_charge_says_what_was_captured_and_what_went_back() {
     }
 }
 
+/// A charge of 100.00 with captures, of which the last is still to come.
+fn captured_in_part(captured: i64, refunded: i64) -> Value {
+    json!({
+        "object": "charge", "id": "ch_1", "status": "succeeded", "captured": false, "amount": 10_000,
+        "amount_captured": captured, "amount_refunded": refunded, "refunded": false,
+    })
+}
+
+#[test]
+fn a_refund_before_the_last_capture_gives_back_what_was_captured() {
+    for (refunded, before, outcome, figure) in [
+        (2_000, 0, "Partly refunded", "USD 20.00 of 100.00"),
+        (5_000, 2_000, "Partly refunded", "USD 30.00 of 100.00"),
+        (6_000, 5_000, "Refunded", "USD 10.00 of 100.00"),
+    ] {
+        let previous = json!({ "amount_refunded": before });
+        for case in [
+            event("charge.refunded", captured_in_part(6_000, refunded), previous.clone()),
+            old("charge.refunded", captured_in_part(6_000, refunded), previous),
+        ] {
+            assert_eq!(said(&case), (outcome, figure.to_owned(), None), "{} {}", case.version, case.object);
+        }
+    }
+}
+
+#[test]
+fn an_authorization_that_expires_after_a_capture_leaves_what_was_captured() {
+    for (captured, refunded, outcome, figure) in [
+        (0, 0, "Canceled", "USD 0.00 of 100.00"),
+        (6_000, 0, "Paid", "USD 60.00 of 100.00"),
+        (6_000, 2_000, "Partly refunded", "USD 60.00 of 100.00"),
+        (6_000, 6_000, "Refunded", "USD 60.00 of 100.00"),
+    ] {
+        let case = event("charge.expired", captured_in_part(captured, refunded), json!({}));
+        assert_eq!(said(&case), (outcome, figure.to_owned(), None), "{captured} {refunded}");
+    }
+    // Before Basil, what was never captured counts as refunded.
+    let case = old("charge.expired", captured_in_part(6_000, 4_000), json!({}));
+    assert_eq!(said(&case), ("Paid", "USD 60.00 of 100.00".to_owned(), None));
+}
+
 #[test]
 fn what_was_released_is_decided_by_the_event_itself_before_its_api_version() {
     for (event_type, previous, refunded, expected) in [
@@ -293,6 +334,35 @@ fn the_uncaptured_rest_of_a_capture_is_no_refund() {
     assert_eq!(collected(&[capture(Some("req_1"))]), None);
     assert_eq!(collected(&[capture(Some("req_2"))]), Some(-4_000), "another request is another refund");
     assert_eq!(collected(&[capture(None)]), Some(-4_000));
+    let update = |previous: Value| {
+        let update = old("charge.updated", charge(10_000, 6_000, 4_000), previous);
+        Case { request: Some("req_1"), ..update }.stored()
+    };
+    assert_eq!(collected(&[update(json!({"amount_captured": 2_000}))]), None, "the last of several captures");
+    for previous in [json!({}), json!({"amount_refunded": 0}), json!({"amount_captured": 6_000})] {
+        assert_eq!(collected(&[update(previous.clone())]), Some(-4_000), "{previous} is no capture");
+    }
+}
+
+#[test]
+fn an_invoice_says_what_came_from_the_customers_balance_and_what_went_there() {
+    let paid = |total: i64, paid: i64, starting: i64, ending: i64| {
+        let invoice = json!({
+            "object": "invoice", "number": "7", "status": "paid", "total": total, "amount_paid": paid,
+            "starting_balance": starting, "ending_balance": ending,
+        });
+        event("invoice.paid", invoice, json!({})).read().reason
+    };
+    let to = |sum: &str| Some(format!("To the customer's balance: USD {sum}"));
+    // A credit is a negative balance.
+    assert_eq!(paid(-1_000, 0, 0, -1_000), to("10.00"));
+    assert_eq!(paid(-1_000, 0, -500, -1_500), to("10.00"));
+    // The invoice settles what the customer owed.
+    assert_eq!(paid(1_000, 1_200, 200, 0), to("2.00"));
+    assert_eq!(paid(1_000, 0, -5_000, -4_000), Some("From the customer's balance: USD 10.00".to_owned()));
+    assert_eq!(paid(1_000, 1_000, -300, -300), None);
+    assert_eq!(paid(1_000, 1_000, 1, i64::MIN), None, "no such balance");
+    assert_eq!(paid(1_000, 1_000, 0, i64::MIN), None, "no such balance");
 }
 
 #[test]

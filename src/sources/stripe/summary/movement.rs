@@ -133,13 +133,17 @@ pub(super) fn is_of_uncaptured_money(refund: &StripeObject<'_>) -> bool {
 }
 
 /// Whether a capture released exactly this refund: Stripe creates both in one request. The last of several
-/// captures may be a `charge.updated`.
+/// captures may be a `charge.updated`; one that captures nothing is no capture.
 fn releases_at_capture(capture: &StoredEvent, refund: &StripeObject<'_>) -> bool {
-    if !is_type(capture, "charge.captured") && !is_type(capture, "charge.updated") {
+    let (is_captured, is_updated) = (is_type(capture, "charge.captured"), is_type(capture, "charge.updated"));
+    if !is_captured && !is_updated {
         return false;
     }
     let payload = json::value(&capture.payload);
     let charge = StripeObject::of(&payload, None, "charge.captured");
+    if is_updated && of_capture(&charge).is_none_or(|captured| captured <= 0) {
+        return false;
+    }
     let captured = captured_amount(&charge).filter(|captured| *captured > 0);
     let released =
         charge.integer("/amount").zip(captured).and_then(|(all, captured)| all.checked_sub(captured));

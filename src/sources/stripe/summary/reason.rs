@@ -111,7 +111,7 @@ fn send_funds(missing: Option<(i64, Currency)>) -> String {
     }
 }
 
-/// What paid an invoice beside the payment, and what was credited after it. Its amount stays what was paid.
+/// What paid an invoice beside the payment, and where its credit went. Its amount stays what was paid.
 pub(super) fn of_settlement(invoice: &StripeObject<'_>) -> Option<String> {
     if invoice.status().as_deref() != Some("paid") {
         return None;
@@ -119,8 +119,10 @@ pub(super) fn of_settlement(invoice: &StripeObject<'_>) -> Option<String> {
     let currency = currency(invoice)?;
     // A credit is a negative balance.
     let balances = invoice.integer("/ending_balance").zip(invoice.integer("/starting_balance"));
+    let from_balance = balances.and_then(|(ending, starting)| ending.checked_sub(starting));
     let parts = [
-        ("From the customer's balance", balances.and_then(|(ending, starting)| ending.checked_sub(starting))),
+        ("From the customer's balance", from_balance),
+        ("To the customer's balance", from_balance.and_then(i64::checked_neg)),
         ("Credit notes before payment", invoice.integer("/pre_payment_credit_notes_amount")),
         ("Credit notes after payment", invoice.integer("/post_payment_credit_notes_amount")),
     ];
