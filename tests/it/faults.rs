@@ -66,6 +66,8 @@ async fn a_body_that_is_damaged_on_its_way_is_the_operators_to_fix() {
         ("wrapped", json!({"id": "of the bus", "detail": event}).to_string().into_bytes()),
         ("form_encoded", b"payload=%7B%22id%22%3A%22evt_1%22%2C%22type%22%3A%22invoice.paid%22%7D".to_vec()),
         ("truncated", EVENT.as_bytes()[..60].to_vec()),
+        // In the middle of a character.
+        ("truncated", b"{\n  \"id\": \"evt_1\",\n  \"name\": \"Zo\xc3".to_vec()),
         ("empty", Vec::new()),
     ] {
         let service = store_only().await;

@@ -30,7 +30,7 @@ pub(super) fn form(body: &[u8]) -> Option<BodyForm> {
     if is_compressed(body) {
         return Some(BodyForm::Compressed);
     }
-    if std::str::from_utf8(body).is_ok_and(|text| is_cut_off(text.trim())) {
+    if whole_characters(body).is_some_and(|text| is_cut_off(text.trim())) {
         return Some(BodyForm::Truncated);
     }
     if body.len() > LOOK_BYTES_MAX {
@@ -131,6 +131,17 @@ fn is_form(text: &str) -> bool {
     })
 }
 
+/// The text of a body, without a character at its end of which only the beginning is there.
+fn whole_characters(body: &[u8]) -> Option<&str> {
+    match std::str::from_utf8(body) {
+        Ok(text) => Some(text),
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(body.get(..error.valid_up_to())?).ok()
+        }
+        Err(_) => None,
+    }
+}
+
 /// Whether the end of an event is missing.
 fn is_cut_off(text: &str) -> bool {
     text.starts_with('{')
@@ -179,7 +190,8 @@ mod tests {
             assert_eq!(form(body.as_bytes()), Some(BodyForm::FormEncoded), "{body}");
         }
 
-        for length in [20, EVENT.len() - 1] {
+        // Also in the middle of the `ë`.
+        for length in 20..EVENT.len() {
             assert_eq!(form(&EVENT.as_bytes()[..length]), Some(BodyForm::Truncated), "{length}");
         }
 

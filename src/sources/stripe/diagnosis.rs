@@ -1,6 +1,7 @@
 //! The causes for which requests to Stripe's webhook are rejected, in words for an operator. Pure.
 
 use super::settings::LIVE_WITH_TEST_SECRET;
+use super::signature::TOLERANCE_SECONDS;
 use crate::domain::rejection::{BodyForm, Cause, Diagnosis, StoredSample};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -30,10 +31,14 @@ pub(super) fn diagnose(
         kept.iter().filter(|one| one.sample.reason == "signature_no_match").map(|one| one.at).min();
     let some_pass = accepted_at.is_some_and(|at| first_mismatch.is_some_and(|first| at > first));
     let offsets = offsets_of_late(kept);
-    // With a wrong clock nothing is accepted.
+    // With a wrong clock nothing is accepted, except at the limit of the tolerance. An event may have been signed
+    // that much before it was accepted.
     let first_claimed = kept.iter().filter(|one| is_late(one)).filter_map(|one| one.sample.claimed_at).min();
-    let passed_since = accepted_at.zip(first_claimed).is_some_and(|(at, first)| at.timestamp() >= first);
-    let is_clock = !passed_since && spread(&offsets) <= CLOCK_SPREAD_SECONDS;
+    let signed_at = accepted_at.map(|at| at.timestamp().saturating_sub(TOLERANCE_SECONDS));
+    let passed_since = signed_at.zip(first_claimed).is_some_and(|(signed, first)| signed >= first);
+    let limit = TOLERANCE_SECONDS + CLOCK_SPREAD_SECONDS;
+    let is_at_limit = offsets.iter().all(|offset| *offset <= limit);
+    let is_clock = (!passed_since || is_at_limit) && spread(&offsets) <= CLOCK_SPREAD_SECONDS;
     for one in kept {
         groups.entry(cause_of(one, some_pass, is_clock)).or_default().push(one);
     }
@@ -392,11 +397,35 @@ mod tests {
             [Cause::Clock],
             "nothing was accepted since it was signed"
         );
-        assert_eq!(causes(&[late(700, 600)], Some(200)), [Cause::Delayed], "a replay between accepted ones");
+        assert_eq!(
+            causes(&[late(700, 600)], Some(399)),
+            [Cause::Clock],
+            "what was accepted then may have been signed 300 s earlier, before this one"
+        );
+        for accepted_at in [400, 690, 710] {
+            let replayed = causes(&[late(700, 600)], Some(accepted_at));
+            assert_eq!(replayed, [Cause::Delayed], "a replay between accepted ones");
+        }
         let mut ahead = kept(0, "signature_clock_ahead", BodyForm::AsSent);
         ahead.sample.claimed_at = Some(NOW + 400);
         let found = diagnosed(&[ahead], None, &[]);
         assert!(found[0].message.contains("400 s behind"), "{}", found[0].message);
+    }
+
+    #[test]
+    fn a_clock_that_drifts_past_the_tolerance_is_no_delay() {
+        let late = |seconds, by| {
+            let mut one = kept(seconds, "signature_too_old", BodyForm::AsSent);
+            one.sample.claimed_at = Some(NOW + seconds - by);
+            one
+        };
+        // The last one was accepted with an age of 299 s; from then on all are too old.
+        assert_eq!(causes(&[late(10, 301), late(70, 302), late(900, 310)], Some(0)), [Cause::Clock]);
+        // At the limit, some requests are quicker than others.
+        assert_eq!(causes(&[late(10, 301), late(70, 302), late(900, 304)], Some(890)), [Cause::Clock]);
+        let found = diagnosed(&[late(10, 301), late(900, 304)], Some(at(890)), &[]);
+        assert!(found[0].message.contains("304 s ahead"), "{}", found[0].message);
+        assert_eq!(causes(&[late(10, 301), late(900, 420)], Some(890)), [Cause::Delayed]);
     }
 
     #[test]
