@@ -9,13 +9,13 @@ use eventbridge::destinations::notion::mapping::{self, Mapped};
 use eventbridge::destinations::notion::object::object_properties;
 use eventbridge::domain::event::StoredEvent;
 use eventbridge::domain::money::Currency;
-use eventbridge::domain::summary::EventSummary;
+use eventbridge::domain::summary::{EventOutcome, EventSummary};
 use eventbridge::sources::Source;
 use eventbridge::sources::stripe::{Stripe, summarize};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use shop_simulator::{Month, Options, Shop, SimulatedEvent, Simulation, Undocumented};
+use shop_simulator::{Month, Options, Shop, SimulatedEvent, Simulation, Undocumented, Why};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Sums by month and currency, without zeros.
@@ -170,6 +170,26 @@ fn the_pages_of_all_objects_add_up_to_the_same_in_the_end() {
         for (currency, minor) in booked {
             assert_eq!(lifetime.get(currency.code().to_uppercase().as_str()), Some(&minor), "seed {seed}");
         }
+    }
+}
+
+#[test]
+fn the_refunds_on_the_pages_of_a_charge_add_up_to_those_of_the_shop() {
+    for (seed, old_api_percent) in [(1, 0), (2, 100), (3, 50), (4, 50)] {
+        let year = year(seed, Options { old_api_percent, ..Options::default() });
+        let mut booked = BTreeMap::<&str, i64>::new();
+        for movement in year.books.movements().iter().filter(|movement| movement.why == Why::Refunded) {
+            *booked.entry(&movement.charge).or_default() -= movement.minor;
+        }
+        let mut shown = BTreeMap::<&str, i64>::new();
+        for (event, summary) in year.events.iter().zip(summaries(&year, &as_it_happened(&year))) {
+            let is_refund = matches!(summary.outcome, EventOutcome::Refunded | EventOutcome::PartlyRefunded);
+            if event.event_type == "charge.refunded" && is_refund {
+                let minor = summary.amount.and_then(|amount| amount.minor()).expect("an amount");
+                *shown.entry(charge_of(event)).or_default() += minor;
+            }
+        }
+        assert_eq!(shown, booked, "seed {seed}");
     }
 }
 

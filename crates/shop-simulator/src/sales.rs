@@ -260,8 +260,13 @@ fn authorize(world: &mut World, payment: &mut Payment, sale: Sale) -> bool {
 
 fn capture_in_parts(world: &mut World, payment: &mut Payment, leaves_rest: bool) {
     let (whole, currency) = (payment.terms.amount, payment.terms.currency);
-    for _ in 0..world.random.between(1, 3) {
+    for number in 0..world.random.between(1, 3) {
         payment.capture(world, currency.part(whole, 20), Capture::More);
+        if leaves_rest && number == 0 {
+            // The customer sends something back before the rest is shipped.
+            let part = currency.part(payment.remaining(), 30);
+            refunds::run(world, payment, part, refunds::Course::Succeeds);
+        }
         payment.wait(world, HOUR, 20 * HOUR);
     }
     let rest = whole - payment.captured;

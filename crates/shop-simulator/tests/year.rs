@@ -165,6 +165,8 @@ fn every_case_occurs_in_a_year() {
     for year in years() {
         assert!(has(year, "charge.captured", |it| it["amount_captured"] == it["amount"]));
         assert!(has(year, "charge.captured", |it| it["amount_captured"] != it["amount"]));
+        let captured = |it: &Value| it["amount_captured"].as_i64().is_some_and(|captured| captured > 0);
+        assert!(has(year, "charge.refunded", |it| it["captured"] == false && captured(it)));
         assert!(has(year, "charge.failed", |it| it["failure_balance_transaction"].is_string()));
         assert!(has(year, "charge.failed", |it| it["id"].as_str().is_some_and(|id| id.starts_with("py_"))
             && it["failure_balance_transaction"].is_null()));

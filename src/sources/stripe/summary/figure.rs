@@ -193,6 +193,7 @@ fn released_in(charge: &StripeObject<'_>) -> Option<i64> {
     let refunded = charge.integer("/amount_refunded")?;
     let released = charge.integer("/amount")?.saturating_sub(captured).max(0);
     let before = charge.previous_integer("amount_refunded");
+    let adds_the_release = |before: i64| refunded.saturating_sub(before) == released;
     let counts = match captured {
         0 => true,
         // More than was captured cannot go back.
@@ -203,8 +204,8 @@ fn released_in(charge: &StripeObject<'_>) -> Option<i64> {
         // All went back: all that was captured, or all of the authorization.
         _ if charge.is("/refunded") => refunded != captured,
         _ if refunded == released && charge.event_type == "charge.captured" => true,
-        // The capture counts the whole release, before anything can go back.
-        _ if before.is_some_and(|before| before < released && (before > 0 || refunded > released)) => false,
+        // The last capture counts the whole release at once; earlier ones count none.
+        _ if before.is_some_and(|before| before < released && !adds_the_release(before)) => false,
         _ => charge.api_version.is_none_or(|version| version < BASIL),
     };
     Some(if counts { released.min(refunded) } else { 0 })
@@ -214,8 +215,10 @@ fn released_in(charge: &StripeObject<'_>) -> Option<i64> {
 /// far.
 pub(super) fn refunded_now(charge: &StripeObject<'_>) -> Option<i64> {
     let before = charge.previous_integer("amount_refunded").unwrap_or_default();
-    let before = before.saturating_sub(released_in(charge)?).max(0);
-    refunded_amount(charge)?.checked_sub(before)
+    // The release is in the earlier value whole or not at all.
+    let released = released_in(charge)?;
+    let went_back = if before < released { before } else { before.saturating_sub(released) };
+    refunded_amount(charge)?.checked_sub(went_back.max(0))
 }
 
 pub(super) fn refunded_change(charge: &StripeObject<'_>) -> Option<Amount> {

@@ -170,6 +170,18 @@ fn a_refund_before_the_last_capture_gives_back_what_was_captured() {
 }
 
 #[test]
+fn a_rest_that_is_released_after_a_refund_is_told_apart_from_it_by_the_version() {
+    let previous = || json!({"amount_refunded": 1_000});
+    // 10.00 went back between the captures, and the last one released 40.00.
+    let released = old("charge.refunded", charge(10_000, 6_000, 5_000), previous());
+    assert_eq!(said(&released), ("Paid", "USD 60.00 of 100.00".to_owned(), None));
+    let refunded = event("charge.refunded", charge(10_000, 6_000, 5_000), previous());
+    assert_eq!(said(&refunded), ("Partly refunded", "USD 40.00 of 100.00".to_owned(), None));
+    let later = old("charge.refunded", charge(10_000, 6_000, 6_500), json!({"amount_refunded": 5_000}));
+    assert_eq!(said(&later), ("Partly refunded", "USD 15.00 of 100.00".to_owned(), None));
+}
+
+#[test]
 fn an_authorization_that_expires_after_a_capture_leaves_what_was_captured() {
     for (captured, refunded, outcome, figure) in [
         (0, 0, "Canceled", "USD 0.00 of 100.00"),
