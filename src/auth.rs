@@ -4,7 +4,7 @@ use crate::config::{Access, ApiKey, Scope};
 use crate::domain::audit::Caller;
 use crate::domain::local::{is_address, is_at, is_local};
 use crate::domain::source::WEBHOOKS;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
@@ -133,7 +133,7 @@ pub fn check_origin(access: &Access, request: &Request) -> Result<(), Problem> {
 fn wrong_host() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
-        "wrong_host",
+        ProblemCode::WrongHost,
         "Not at this host name",
         "Without keys (AUTH=off) the service answers only at the host of PUBLIC_URL, at localhost and at IP \
          addresses, because a foreign page could reach it through another name. Set PUBLIC_URL to the address that \
@@ -144,7 +144,7 @@ fn wrong_host() -> Problem {
 fn not_local() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
-        "not_local",
+        ProblemCode::NotLocal,
         "Only for this machine",
         "In dev the service answers only requests whose Host and Origin are localhost or a loopback address. To \
          receive webhooks through a tunnel, set PUBLIC_URL to the tunnel's address; with DEV_EXPOSE=on too, anyone \
@@ -155,7 +155,7 @@ fn not_local() -> Problem {
 fn foreign_page() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
-        "foreign_page",
+        ProblemCode::ForeignPage,
         "Not from another page",
         "If no key is required, pages of other origins may not change anything.",
     )
@@ -178,7 +178,7 @@ fn check(
         None => Err(Problem::unauthorized("This key is not one of API_KEYS.", challenge)),
         Some(key) if key.scope < needed => Err(Problem::new(
             StatusCode::FORBIDDEN,
-            "forbidden",
+            ProblemCode::Forbidden,
             "This key may only read",
             "Use a key with the scope write.",
         )),

@@ -22,7 +22,9 @@ use eventbridge::domain::execution::Mode;
 use eventbridge::domain::subscription::{LivemodeFilter, Subscription, TypeFilter};
 use eventbridge::domain::visible::visible_in_log;
 use eventbridge::health;
-use eventbridge::ingest::{self, Ingest, Received, RejectionLog, Writer, WriterSettings};
+use eventbridge::ingest::{
+    self, Ingest, ReceiptStatus, RejectionLog, WebhookReceipt, Writer, WriterSettings,
+};
 use eventbridge::server::{self, Limits, Middleware, PublicByHttps};
 use eventbridge::sources::stripe::{NamedSecret, Stripe};
 use eventbridge::sources::{Registry, Source};
@@ -100,7 +102,9 @@ fn sources() -> Registry {
 fn nothing() -> Router {
     async fn receive(State(source): State<Arc<Stripe>>, headers: HeaderMap, body: Bytes) -> Response {
         match source.receive(&headers, body, SystemTime::now().into()) {
-            Ok(_event) => axum::Json(Received { status: "webhook received", accepted: true }).into_response(),
+            Ok(_event) => {
+                axum::Json(WebhookReceipt { status: ReceiptStatus::Received, accepted: true }).into_response()
+            }
             Err(_rejection) => StatusCode::BAD_REQUEST.into_response(),
         }
     }

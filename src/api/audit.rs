@@ -2,7 +2,7 @@
 
 use super::extract::{self, Query};
 use super::{Api, NotRead, from_store};
-use crate::domain::audit::{Subject, UnknownSubjectKind};
+use crate::domain::audit::{Action, Subject, SubjectKind};
 use crate::problem::Problem;
 use crate::store::{AuditRow, Cursor};
 use axum::Json;
@@ -14,28 +14,31 @@ use utoipa::{IntoParams, ToSchema};
 
 /// A manual change.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AuditView {
+pub struct AuditEntry {
     /// When it was made.
-    pub at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
     /// Who made it: the name of the key, or `cli:` and the user.
     #[schema(example = "ops")]
-    pub who: String,
+    pub actor: String,
     /// What was done.
-    #[schema(example = "execution.retried")]
+    #[schema(value_type = Action, example = "execution.retried")]
     pub action: String,
-    /// The subject of the change.
-    #[schema(example = "execution 42")]
-    pub subject: String,
-    /// Details, such as the filter, the count or the note.
-    #[schema(value_type = Object)]
+    /// What kind of thing was changed.
+    #[schema(value_type = SubjectKind, example = "execution")]
+    pub subject_kind: String,
+    /// Which one; null if there were many, or if it has no id.
+    #[schema(example = "42")]
+    pub subject_id: Option<String>,
+    /// Details, such as the filter, the count or the note. The fields depend on the action.
+    #[schema(value_type = HashMap<String, Value>)]
     pub detail: Value,
 }
 
 /// A page of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Audit {
+pub struct AuditEntryList {
     /// The changes, newest first.
-    pub data: Vec<AuditView>,
+    pub data: Vec<AuditEntry>,
     /// The cursor of the next (older) page; null on the last page.
     pub next_cursor: Option<String>,
 }
@@ -45,8 +48,10 @@ pub struct Audit {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
-    /// Changes of this subject, such as `execution 42`.
-    subject: Option<String>,
+    /// Changes of this kind of thing.
+    subject_kind: Option<SubjectKind>,
+    /// Changes of the thing with this id, such as `42`; requires `subject_kind`.
+    subject_id: Option<String>,
     /// The page size, at most 200; the default is 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
@@ -55,6 +60,8 @@ pub struct AuditQuery {
 }
 
 /// Lists manual changes, newest first.
+///
+/// The list covers all time. The changes of an execution include the last bulk operation on it.
 #[utoipa::path(
     get,
     path = "/api/v1/audit",
@@ -62,7 +69,7 @@ pub struct AuditQuery {
     tag = "audit",
     params(AuditQuery),
     responses(
-        (status = 200, description = "A page of the audit log", body = Audit),
+        (status = 200, description = "A page of the audit log", body = AuditEntryList),
         (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
@@ -70,29 +77,29 @@ pub struct AuditQuery {
 pub(super) async fn list(
     State(api): State<Api>,
     Query(query): Query<AuditQuery>,
-) -> Result<Json<Audit>, Problem> {
+) -> Result<Json<AuditEntryList>, Problem> {
     let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
-    let subject = query.subject.as_deref().map(subject).transpose()?;
+    let id = query.subject_id.as_deref();
+    let subject = query.subject_kind.map(|kind| Subject { kind, id });
+    if subject.is_none() && id.is_some() {
+        return Err(Problem::invalid("subject_kind", "is required with subject_id"));
+    }
     let page = api.store.reports.audited(subject, cursor, limit).await.map_err(from_store)?;
-    Ok(Json(Audit {
-        data: page.rows.into_iter().map(AuditView::from).collect(),
+    Ok(Json(AuditEntryList {
+        data: page.rows.into_iter().map(AuditEntry::from).collect(),
         next_cursor: page.next.map(Cursor::encode),
     }))
 }
 
-/// Reads a subject as the view shows it, such as `execution 42` or `events`.
-fn subject(text: &str) -> Result<Subject<'_>, Problem> {
-    let (kind, id) = text.split_once(' ').map_or((text, None), |(kind, id)| (kind, Some(id)));
-    let unknown = |error: UnknownSubjectKind| Problem::bad_request(format!("subject: {error}."));
-    Ok(Subject { kind: kind.parse().map_err(unknown)?, id })
-}
-
-impl From<AuditRow> for AuditView {
+impl From<AuditRow> for AuditEntry {
     fn from(row: AuditRow) -> Self {
-        let subject = match row.subject_id {
-            Some(id) => format!("{} {id}", row.subject_kind),
-            None => row.subject_kind,
-        };
-        Self { at: row.at, who: row.who, action: row.action, subject, detail: row.detail }
+        Self {
+            created_at: row.at,
+            actor: row.who,
+            action: row.action,
+            subject_kind: row.subject_kind,
+            subject_id: row.subject_id,
+            detail: row.detail,
+        }
     }
 }

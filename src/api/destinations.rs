@@ -17,55 +17,68 @@ use utoipa::ToSchema;
 
 /// The state of a destination instance.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct DestinationView {
+pub struct Destination {
     /// The instance.
     #[schema(example = "notion")]
     pub name: String,
-    /// `working`; `backing_off`: no process delivers to it for a while, after repeated failures; or `paused`.
-    #[schema(example = "working")]
-    pub state: &'static str,
+    /// Whether it is delivered to.
+    pub state: DestinationState,
     /// Until when processes leave it alone after repeated failures; null if none does.
-    pub backing_off: Option<BackingOffView>,
-    /// Why it is paused, and what to do; null while it is working.
-    pub pause: Option<PauseView>,
+    pub back_off: Option<DestinationBackOff>,
+    /// Why it is paused, and what to do; null while it is not paused.
+    pub pause: Option<DestinationPause>,
     /// Its rate limit; null if it has none.
-    pub limiter: Option<LimiterView>,
+    pub rate_limit: Option<RateLimit>,
     /// Its pending executions.
-    pub backlog: BacklogView,
+    pub backlog: DestinationBacklog,
+}
+
+/// Whether a destination instance is delivered to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DestinationState {
+    /// It is.
+    Working,
+    /// No process delivers to it for a while, after repeated failures.
+    BackingOff,
+    /// It is paused, by an operator or for a cause that only the operator can fix.
+    Paused,
 }
 
 /// An instance that processes leave alone after repeated failures. They try again with one execution at a time,
 /// new ones first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct BackingOffView {
-    /// Since when.
-    pub since: DateTime<Utc>,
+pub struct DestinationBackOff {
+    /// When it began.
+    pub started_at: DateTime<Utc>,
     /// When the next attempt is made. If it is past, one is being made.
-    pub until: DateTime<Utc>,
-    /// What it follows.
+    pub next_attempt_at: DateTime<Utc>,
+    /// What it follows, for people.
     #[schema(example = "repeated 502")]
-    pub after: String,
-    /// How many processes do so.
+    pub reason: String,
+    /// How many processes leave the instance alone.
     #[schema(example = 1)]
-    pub processes: usize,
+    pub process_count: usize,
     /// How many processes deliver at all.
     #[schema(example = 1)]
-    pub workers: usize,
+    pub worker_count: usize,
 }
 
 /// Why an instance is paused.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PauseView {
+pub struct DestinationPause {
     /// When the pause began.
-    pub since: DateTime<Utc>,
-    /// The class of the failure; `manual` if an operator paused the instance.
+    pub paused_at: DateTime<Utc>,
+    /// Whether an operator or a failure caused it.
+    pub origin: PauseOrigin,
+    /// The class of the failure; null if an operator paused the instance.
     #[schema(example = "unauthorized")]
-    pub class: String,
+    pub error_class: Option<String>,
     /// What happened, or the operator's note.
     pub reason: String,
     /// Who paused it; null if no operator did.
     #[schema(example = "cli:ann")]
-    pub by: Option<String>,
+    pub paused_by: Option<String>,
     /// What to do.
     pub remedy: String,
     /// When the service next probes whether the instance works again; null if it does not probe, as in a
@@ -73,43 +86,53 @@ pub struct PauseView {
     pub next_probe_at: Option<DateTime<Utc>>,
 }
 
+/// What paused an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PauseOrigin {
+    /// An operator, who must also resume it.
+    Operator,
+    /// A failure; the service resumes the instance once a probe finds that it works again.
+    Failure,
+}
+
 /// The rate limit of a connection. All its instances and all replicas share it.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct LimiterView {
+pub struct RateLimit {
     /// The name of the connection. Instances with the same connection share its rate limit.
     pub connection: String,
     /// Calls per minute; null if they are not limited.
     #[schema(example = 170)]
-    pub per_minute: Option<u32>,
+    pub calls_per_minute: Option<u32>,
     /// No call begins before this time, because the destination asked for a break; null if it did not.
     pub blocked_until: Option<DateTime<Utc>>,
     /// When the next call may begin; null if it may begin immediately.
-    pub next_slot_at: Option<DateTime<Utc>>,
+    pub next_call_at: Option<DateTime<Utc>>,
 }
 
 /// The pending executions of an instance.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct BacklogView {
+pub struct DestinationBacklog {
     /// Pending executions, due or not. At most 20,000 are counted of each kind (new, late, quarantined,
     /// bulk).
     #[schema(example = 17)]
     pub pending: u64,
     /// Whether there are more than were counted.
-    pub is_more: bool,
+    pub pending_is_cut: bool,
     /// The age in seconds of the oldest counted execution; null if none is pending.
     #[schema(example = 4)]
-    pub oldest_seconds: Option<u64>,
+    pub oldest_pending_seconds: Option<u64>,
     /// How many seconds the backlog takes at this rate with one call per execution; null if unknown. If
     /// there are more than were counted, it takes longer.
     #[schema(example = 6)]
-    pub seconds_to_drain: Option<u64>,
+    pub clears_in_seconds: Option<u64>,
 }
 
 /// All configured destination instances.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Destinations {
+pub struct DestinationList {
     /// The instances, by name.
-    pub data: Vec<DestinationView>,
+    pub data: Vec<Destination>,
 }
 
 /// Why an operator pauses an instance.
@@ -122,19 +145,21 @@ pub struct PauseRequest {
 }
 
 /// Lists the destination instances with their pauses, rate limits and backlogs.
+///
+/// All configured instances are on one page.
 #[utoipa::path(
     get,
     path = "/api/v1/destinations",
     operation_id = "list_destinations",
     tag = "destinations",
     responses(
-        (status = 200, description = "The instances", body = Destinations),
+        (status = 200, description = "The instances", body = DestinationList),
         NotRead,
     ),
 )]
-pub(super) async fn list(State(api): State<Api>) -> Result<Json<Destinations>, Problem> {
+pub(super) async fn list(State(api): State<Api>) -> Result<Json<DestinationList>, Problem> {
     let names: Vec<_> = api.instances.iter().cloned().collect();
-    Ok(Json(Destinations { data: views(&api, &names).await? }))
+    Ok(Json(DestinationList { data: views(&api, &names).await? }))
 }
 
 /// Pauses an instance manually: nothing is delivered to it until an operator resumes it.
@@ -148,7 +173,7 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<Destinations>, P
     params(("name" = String, Path, description = "The instance", example = "notion")),
     request_body = PauseRequest,
     responses(
-        (status = 200, description = "The instance is paused", body = DestinationView),
+        (status = 200, description = "The instance is paused", body = Destination),
         (status = 400, description = "The body cannot be read, or the note is too long or empty", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such instance is configured", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
@@ -160,12 +185,11 @@ pub(super) async fn pause(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     Body(request): Body<PauseRequest>,
-) -> Result<Json<DestinationView>, Problem> {
+) -> Result<Json<Destination>, Problem> {
     let name = configured(&api, name)?;
     let note = audit::note(&request.note, PAUSE_NOTE_MAX).ok_or_else(|| {
-        Problem::bad_request(format!(
-            "note: must have 1 to {PAUSE_NOTE_MAX} characters that are not all blank."
-        ))
+        let what = format!("must have 1 to {PAUSE_NOTE_MAX} characters that are not all blank");
+        Problem::invalid("note", what)
     })?;
     api.store.destinations.pause_manually(&name, note, &caller).await.map_err(from_store)?;
     info!(instance = name, who = caller.name(), "destination paused manually");
@@ -182,7 +206,7 @@ pub(super) async fn pause(
     tag = "destinations",
     params(("name" = String, Path, description = "The instance", example = "notion")),
     responses(
-        (status = 200, description = "The instance is working; it may not have been paused", body = DestinationView),
+        (status = 200, description = "The instance is working; it may not have been paused", body = Destination),
         (status = 400, description = "The name cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such instance is configured", body = Problem, content_type = "application/problem+json"),
         NotDone,
@@ -192,7 +216,7 @@ pub(super) async fn resume(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-) -> Result<Json<DestinationView>, Problem> {
+) -> Result<Json<Destination>, Problem> {
     let name = configured(&api, name)?;
     if api.store.destinations.resume_manually(&name, &caller).await.map_err(from_store)? {
         info!(instance = name, who = caller.name(), "destination resumed manually");
@@ -209,11 +233,11 @@ fn configured(api: &Api, name: String) -> Result<String, Problem> {
     }
 }
 
-async fn view(api: &Api, name: String) -> Result<Json<DestinationView>, Problem> {
+async fn view(api: &Api, name: String) -> Result<Json<Destination>, Problem> {
     views(api, &[name]).await?.pop().map(Json).ok_or_else(Problem::internal)
 }
 
-async fn views(api: &Api, names: &[String]) -> Result<Vec<DestinationView>, Problem> {
+async fn views(api: &Api, names: &[String]) -> Result<Vec<Destination>, Problem> {
     let rows = api.store.destinations.destinations(names).await.map_err(from_store)?;
     let connections: Vec<_> =
         api.destinations.iter().filter_map(|target| target.connection.clone()).collect();
@@ -226,68 +250,77 @@ async fn views(api: &Api, names: &[String]) -> Result<Vec<DestinationView>, Prob
         .map(|row| {
             let rest = resting.remove(&row.name);
             let state = match (&row.pause, &rest) {
-                (Some(_), _) => "paused",
-                (None, Some(rest)) if rest.is_everywhere() => "backing_off",
-                (None, _) => "working",
+                (Some(_), _) => DestinationState::Paused,
+                (None, Some(rest)) if rest.is_everywhere() => DestinationState::BackingOff,
+                (None, _) => DestinationState::Working,
             };
             (row, rest, state)
         })
-        .map(|(row, rest, state)| DestinationView {
+        .map(|(row, rest, state)| Destination {
             state,
-            backing_off: rest.map(BackingOffView::from),
-            limiter: LimiterView::of(api, &row.name, &limiters),
-            backlog: BacklogView::of(api, &row.name, backlog_of(&row.name)),
-            pause: PauseView::of(&row),
+            back_off: rest.map(DestinationBackOff::from),
+            rate_limit: RateLimit::of(api, &row.name, &limiters),
+            backlog: DestinationBacklog::of(api, &row.name, backlog_of(&row.name)),
+            pause: DestinationPause::of(&row),
             name: row.name,
         })
         .collect())
 }
 
-impl From<BackingOff> for BackingOffView {
+impl From<BackingOff> for DestinationBackOff {
     fn from(rest: BackingOff) -> Self {
         let BackingOff { since, until, fresh_until: _, after, processes, workers } = rest;
-        Self { since, until, after, processes, workers }
+        Self {
+            started_at: since,
+            next_attempt_at: until,
+            reason: after,
+            process_count: processes,
+            worker_count: workers,
+        }
     }
 }
 
-impl PauseView {
+impl DestinationPause {
     fn of(row: &DestinationRow) -> Option<Self> {
         let paused = row.pause.as_ref()?;
         Some(Self {
-            since: paused.since,
-            class: paused.pause.class.clone(),
+            paused_at: paused.since,
+            origin: if paused.pause.is_manual() { PauseOrigin::Operator } else { PauseOrigin::Failure },
+            error_class: paused.pause.error_class(),
             reason: paused.pause.reason.clone(),
-            by: paused.pause.by.clone(),
+            paused_by: paused.pause.by.clone(),
             remedy: paused.pause.remedy.clone(),
             next_probe_at: row.probe_at,
         })
     }
 }
 
-impl LimiterView {
+impl RateLimit {
     fn of(api: &Api, name: &str, limiters: &[Limiter]) -> Option<Self> {
         let target = api.destinations.iter().find(|target| target.name() == name)?;
         let connection = target.connection.clone()?;
         let known = limiters.iter().find(|limiter| limiter.connection == connection);
         Some(Self {
-            per_minute: target.per_minute.map(u32::from),
+            calls_per_minute: target.per_minute.map(u32::from),
             blocked_until: known.and_then(|limiter| limiter.blocked_until),
-            next_slot_at: known.and_then(|limiter| limiter.next_at),
+            next_call_at: known.and_then(|limiter| limiter.next_at),
             connection,
         })
     }
 }
 
-impl BacklogView {
+impl DestinationBacklog {
     fn of(api: &Api, name: &str, backlog: Option<&Backlog>) -> Self {
         let pending = backlog.map_or(0, |backlog| backlog.pending);
-        let is_more = backlog.is_some_and(|backlog| backlog.is_more);
+        let pending_is_cut = backlog.is_some_and(|backlog| backlog.is_more);
         let counts = BTreeMap::from([(name.to_owned(), pending)]);
         Self {
             pending,
-            is_more,
-            oldest_seconds: backlog.and_then(|backlog| backlog.oldest).map(|oldest| oldest.waited.as_secs()),
-            seconds_to_drain: seconds_for(&api.destinations, &counts),
+            pending_is_cut,
+            oldest_pending_seconds: backlog
+                .and_then(|backlog| backlog.oldest)
+                .map(|oldest| oldest.waited.as_secs()),
+            clears_in_seconds: seconds_for(&api.destinations, &counts),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! `/api/v1/events`: the stored events.
 
-use super::executions::ExecutionView;
+use super::executions::Execution;
 use super::extract::{self, Path, Query};
+use super::paging::{PageRequest, TimeWindow, next_cursor};
 use super::{Api, NotRead, from_list, from_store};
-use crate::problem::Problem;
+use crate::domain::execution::Status;
+use crate::problem::{Problem, ProblemCode};
 use crate::store::{EventFilter, EventRow, ExecutionFilter, LIMIT_MAX, RemovedPayload};
 use axum::Json;
 use axum::extract::State;
@@ -16,8 +18,8 @@ use utoipa::{IntoParams, ToSchema};
 
 /// A stored event.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct EventView {
-    /// The service's number of the event.
+pub struct Event {
+    /// The service's number of the event. Other objects call it `event_key`.
     #[schema(example = 42)]
     pub id: i64,
     /// Its source.
@@ -27,18 +29,18 @@ pub struct EventView {
     /// Its type; empty if the sender gave none.
     #[serde(rename = "type")]
     pub event_type: String,
-    /// The id of the object that it is about.
+    /// The id of the object that it is about; null if it names none.
     pub object_id: Option<String>,
-    /// The kind of that object.
+    /// The kind of that object; null if it names none.
     pub object_type: Option<String>,
-    /// The connected account concerned.
+    /// The connected account concerned; null if it is the sender's own.
     pub account: Option<String>,
-    /// Whether real money is concerned.
+    /// Whether real money is concerned; null if the sender gave no mode.
     pub livemode: Option<bool>,
-    /// The API version that shaped the body.
+    /// The API version that shaped the body; null if the sender gave none.
     pub api_version: Option<String>,
-    /// When it happened, according to the sender.
-    pub created: Option<DateTime<Utc>>,
+    /// When it was created, according to its sender; null if the sender gave no time.
+    pub created_at: Option<DateTime<Utc>>,
     /// When it was received.
     pub received_at: DateTime<Utc>,
     /// The name of the secret that signed it.
@@ -51,33 +53,44 @@ pub struct EventView {
 pub struct EventDetail {
     /// The event.
     #[serde(flatten)]
-    pub event: EventView,
+    pub event: Event,
     /// The body as JSON; null if it was removed.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
     pub payload: Option<Box<RawValue>>,
     /// When and why the body was removed; null while it is stored.
-    pub payload_removed: Option<PayloadRemoved>,
+    pub payload_removal: Option<PayloadRemoval>,
     /// One execution for each subscribed destination.
-    pub executions: Vec<ExecutionView>,
+    pub executions: Vec<Execution>,
 }
 
 /// The removal of an event's body. The event cannot be delivered again.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PayloadRemoved {
+pub struct PayloadRemoval {
     /// When it was removed.
-    pub at: DateTime<Utc>,
-    /// `retention`: its retention period ended; `erasure`: its customer's data was erased.
-    #[schema(example = "retention")]
-    pub why: String,
+    pub removed_at: DateTime<Utc>,
+    /// Why it was removed.
+    pub reason: PayloadRemovalReason,
+}
+
+/// Why the body of an event was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PayloadRemovalReason {
+    /// Its retention period ended.
+    Retention,
+    /// Its customer's data was erased.
+    Erasure,
 }
 
 /// A page of events.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Events {
+pub struct EventList {
     /// The events, newest first.
-    pub data: Vec<EventView>,
+    pub data: Vec<Event>,
     /// The cursor of the next (older) page; null on the last page.
     pub next_cursor: Option<String>,
+    /// The time range that the list covers.
+    pub window: TimeWindow,
 }
 
 /// Which events to list.
@@ -85,7 +98,7 @@ pub struct Events {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct EventQuery {
-    /// Events of this source. Requires a time range.
+    /// Events of this source.
     source: Option<String>,
     /// Events of these types: patterns such as `invoice.*` and presets such as `@payments`,
     /// separated by commas.
@@ -93,13 +106,12 @@ pub struct EventQuery {
     event_type: Option<String>,
     /// Events about the object of this id.
     object_id: Option<String>,
-    /// Events of this connected account. Requires a time range or an object.
+    /// Events of this connected account.
     account: Option<String>,
-    /// Live events, or test events. Requires a time range or an object.
+    /// Live events, or test events.
     livemode: Option<bool>,
-    /// Events with an execution in this state: pending, running, success, failed, skipped, superseded
-    /// or cancelled. Requires a time range or an object.
-    status: Option<String>,
+    /// Events with an execution in this state.
+    status: Option<Status>,
     /// Events that were received at this time or later: a date, or a time as in RFC 3339.
     received_after: Option<String>,
     /// Events that were received before this time.
@@ -107,14 +119,15 @@ pub struct EventQuery {
     /// The page size, at most 200; the default is 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
-    /// `next_cursor` of the previous page.
+    /// `next_cursor` of the previous page. It continues the time range of that page.
     cursor: Option<String>,
 }
 
 /// Lists events, newest first.
 ///
-/// A filter that requires a time range accepts at most 31 days: `received_after` and, if that is
-/// longer ago, `received_before`.
+/// The filters `source`, `account`, `livemode` and `status` need a time range, unless `object_id` is given too:
+/// at most 31 days, by default the last 30 days. Otherwise the list covers all time unless you give a range. The
+/// answer states its range as `window`.
 #[utoipa::path(
     get,
     path = "/api/v1/events",
@@ -122,36 +135,40 @@ pub struct EventQuery {
     tag = "events",
     params(EventQuery),
     responses(
-        (status = 200, description = "A page of events", body = Events),
-        (status = 400, description = "A parameter cannot be read, or a time range is required", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "A page of events", body = EventList),
+        (status = 400, description = "A parameter cannot be read, or the time range is too long for the filter", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     Query(query): Query<EventQuery>,
-) -> Result<Json<Events>, Problem> {
-    let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
-    let filter = EventFilter {
+) -> Result<Json<EventList>, Problem> {
+    let page = PageRequest::read(query.cursor.as_deref(), query.limit)?;
+    let mut filter = EventFilter {
         source: query.source,
         types: extract::types(&api, query.event_type.as_deref())?,
         object_id: query.object_id,
         account: query.account,
         livemode: query.livemode,
-        status: extract::status(query.status.as_deref())?,
+        status: query.status.map(Status::as_str),
         received: extract::window(
             ("received_after", query.received_after.as_deref()),
             ("received_before", query.received_before.as_deref()),
         )?,
     };
-    let page = api.store.events.events(&filter, cursor, limit).await.map_err(from_list)?;
-    Ok(Json(Events {
-        data: page.rows.into_iter().map(EventView::from).collect(),
-        next_cursor: page.next.map(crate::store::Cursor::encode),
+    filter.received = page.window(&api, filter.received, filter.needs_time_range()).await?;
+    let found = api.store.events.events(&filter, page.cursor, page.limit).await.map_err(from_list)?;
+    Ok(Json(EventList {
+        data: found.rows.into_iter().map(Event::from).collect(),
+        next_cursor: next_cursor(found.next, filter.received),
+        window: filter.received.into(),
     }))
 }
 
 /// Returns one event with its body and its executions.
+///
+/// If the body was removed, `payload` is null and `payload_removal` states when and why.
 #[utoipa::path(
     get,
     path = "/api/v1/events/{id}",
@@ -182,8 +199,8 @@ pub(super) async fn show(
     Ok(Json(EventDetail {
         event: event.into(),
         payload,
-        payload_removed: removed.map(|removed| PayloadRemoved { at: removed.at, why: removed.why }),
-        executions: executions.rows.into_iter().map(|row| ExecutionView::new(row, &api)).collect(),
+        payload_removal: removed.as_ref().map(PayloadRemoval::from),
+        executions: executions.rows.into_iter().map(|row| Execution::new(row, &api)).collect(),
     }))
 }
 
@@ -199,7 +216,7 @@ pub(super) async fn show(
     params(("id" = String, Path, description = "Our number of the event, or its id at the sender", example = "42")),
     responses(
         (
-            status = 200, description = "The exact bytes", body = Object, content_type = "application/json",
+            status = 200, description = "The exact bytes", body = HashMap<String, serde_json::Value>, content_type = "application/json",
             headers(
                 ("x-signature" = String, description = "The signature header that was received with it"),
                 ("x-verified-by" = String, description = "The name of the secret that signed it"),
@@ -237,13 +254,13 @@ pub(super) async fn payload(State(api): State<Api>, Path(id): Path<String>) -> R
 }
 
 fn gone(removed: &RemovedPayload) -> Problem {
-    let why = match removed.why.as_str() {
-        "erasure" => "its customer's data was erased",
-        _ => "its retention period ended",
+    let why = match PayloadRemovalReason::of(removed) {
+        PayloadRemovalReason::Erasure => "its customer's data was erased",
+        PayloadRemovalReason::Retention => "its retention period ended",
     };
     Problem::new(
         StatusCode::GONE,
-        "payload_removed",
+        ProblemCode::PayloadRemoved,
         "The payload was removed",
         format!("The body of this event was removed at {}: {why}.", removed.at.to_rfc3339()),
     )
@@ -253,7 +270,22 @@ fn missing() -> Problem {
     Problem::not_found("There is no event of this id.")
 }
 
-impl From<EventRow> for EventView {
+impl PayloadRemovalReason {
+    fn of(removed: &RemovedPayload) -> Self {
+        match removed.why.as_str() {
+            "erasure" => Self::Erasure,
+            _ => Self::Retention,
+        }
+    }
+}
+
+impl From<&RemovedPayload> for PayloadRemoval {
+    fn from(removed: &RemovedPayload) -> Self {
+        Self { removed_at: removed.at, reason: PayloadRemovalReason::of(removed) }
+    }
+}
+
+impl From<EventRow> for Event {
     fn from(row: EventRow) -> Self {
         Self {
             id: row.id,
@@ -265,7 +297,7 @@ impl From<EventRow> for EventView {
             account: row.account,
             livemode: row.livemode,
             api_version: row.api_version,
-            created: row.created,
+            created_at: row.created,
             received_at: row.received_at,
             verified_by: row.secret_name,
         }

@@ -1,10 +1,11 @@
 //! `/api/v1/executions`: the state of each execution, its manual retry and its cancellation.
 
 use super::extract::{self, Path, Query};
+use super::paging::{PageRequest, TimeWindow, next_cursor};
 use super::{Api, NotDone, NotRead, from_list, from_store};
 use crate::domain::audit::Caller;
-use crate::domain::execution::ExecutionId;
-use crate::problem::Problem;
+use crate::domain::execution::{AttemptOutcome, ExecutionId, Status};
+use crate::problem::{Problem, ProblemCode};
 use crate::store::{AttemptRow, CancelResult, ExecutionFilter, ExecutionRow, RetryResult};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -16,13 +17,13 @@ use utoipa::{IntoParams, ToSchema};
 
 /// An event's way to one destination instance, with its state.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ExecutionView {
+pub struct Execution {
     /// Its number.
     #[schema(example = 42)]
     pub id: i64,
-    /// Our number of the event.
+    /// The service's number of the event: the `id` of the event.
     #[schema(example = 42)]
-    pub event: i64,
+    pub event_key: i64,
     /// The source of the event.
     pub source: String,
     /// The sender's id of the event.
@@ -33,31 +34,35 @@ pub struct ExecutionView {
     /// The destination instance.
     #[schema(example = "notion")]
     pub destination: String,
-    /// pending, running, success, failed, skipped, superseded or cancelled.
-    #[schema(example = "success")]
+    /// Its state.
+    #[schema(value_type = Status, example = "success")]
     pub status: String,
-    /// The reason for its state; if it is pending, what it waits for; if it was delivered, what was left out.
+    /// The reason for its state; if it is pending, what it waits for; if it was delivered, what was left out. Null
+    /// if there is none.
     pub reason: Option<String>,
-    /// The class of the last failure.
+    /// The class of the last failure, such as `validation_error`: the destination's own word, or the service's. Null
+    /// if the last attempt did not fail.
+    #[schema(example = "validation_error")]
     pub error_class: Option<String>,
     /// Attempts since it was created or last retried manually that have ended: those that failed, and the one that
     /// delivered or declined it. An attempt that only had to wait does not count.
     pub attempt_count: i32,
-    /// The HTTP status of the destination's last response.
+    /// The HTTP status of the destination's last response; null if there was none.
+    #[schema(example = 200)]
     pub response_code: Option<i32>,
-    /// The duration of the last attempt.
+    /// The duration of the last attempt in milliseconds; null before the first one has ended.
     pub duration_ms: Option<i32>,
-    /// The destination's id of the written object.
+    /// The destination's id of the written object; null until it is written.
     pub remote_id: Option<String>,
-    /// The link to the written object.
+    /// The link to the written object; null if there is none.
     pub remote_url: Option<String>,
     /// When the next attempt is due; null unless pending.
-    pub next_try_at: Option<DateTime<Utc>>,
+    pub next_attempt_at: Option<DateTime<Utc>>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When the last attempt began.
+    /// When the last attempt began; null before the first one.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it reached its final state.
+    /// When it reached its final state; null until then.
     pub finished_at: Option<DateTime<Utc>>,
 }
 
@@ -66,38 +71,42 @@ pub struct ExecutionView {
 pub struct ExecutionDetail {
     /// The execution.
     #[serde(flatten)]
-    pub execution: ExecutionView,
+    pub execution: Execution,
     /// The newest 100 attempts, newest first.
-    pub attempts: Vec<AttemptView>,
+    pub attempts: Vec<Attempt>,
 }
 
 /// One attempt.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AttemptView {
+pub struct Attempt {
     /// When it began.
     pub started_at: DateTime<Utc>,
-    /// Its duration.
+    /// Its duration in milliseconds.
     pub duration_ms: i32,
-    /// Its outcome.
-    #[schema(example = "delivered")]
+    /// How it ended.
+    #[schema(value_type = AttemptOutcome, example = "delivered")]
     pub outcome: String,
-    /// The HTTP status of the destination's response.
+    /// The HTTP status of the destination's response; null if there was none.
+    #[schema(example = 200)]
     pub response_code: Option<i32>,
-    /// The class of the failure.
+    /// The class of the failure: the destination's own word, or the service's. Null if it did not fail.
+    #[schema(example = "validation_error")]
     pub error_class: Option<String>,
-    /// What happened.
+    /// What happened; null if there is nothing to add.
     pub message: Option<String>,
-    /// The destination's id of the request, to quote to its support.
-    pub request_id: Option<String>,
+    /// The destination's id of the request, to quote to its support; null if it gave none.
+    pub remote_request_id: Option<String>,
 }
 
 /// A page of executions.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Executions {
+pub struct ExecutionList {
     /// The executions, newest first.
-    pub data: Vec<ExecutionView>,
+    pub data: Vec<Execution>,
     /// The cursor of the next (older) page; null on the last page.
     pub next_cursor: Option<String>,
+    /// The time range that the list covers.
+    pub window: TimeWindow,
 }
 
 /// Which executions to list.
@@ -105,23 +114,22 @@ pub struct Executions {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ExecutionQuery {
-    /// Executions of events of this source. Requires a time range.
+    /// Executions of events of this source.
     source: Option<String>,
     /// Executions of events of these types: patterns such as `invoice.*` and presets such as
-    /// `@payments`, separated by commas. Requires a time range.
+    /// `@payments`, separated by commas.
     #[serde(rename = "type")]
     event_type: Option<String>,
-    /// Executions in this state: pending, running, success, failed, skipped, superseded or cancelled.
-    /// All but `failed` require a time range.
-    status: Option<String>,
-    /// Executions of this event: our number of it, or the sender's id.
-    event: Option<String>,
-    /// Executions of this destination instance. Requires a time range.
+    /// Executions in this state.
+    status: Option<Status>,
+    /// Executions of this event: the sender's id, or the service's number of it.
+    event_id: Option<String>,
+    /// Executions of this destination instance.
     destination: Option<String>,
-    /// Executions whose last failure has this class, such as `validation_error`. Requires a time range.
+    /// Executions whose last failure has this class, such as `validation_error`.
     error_class: Option<String>,
-    /// Failed executions of this failure group.
-    failure: Option<String>,
+    /// Failed executions of the failure group with this id.
+    failure_group_id: Option<String>,
     /// Executions that were created at this time or later: a date, or a time as in RFC 3339.
     created_after: Option<String>,
     /// Executions that were created before this time.
@@ -129,14 +137,15 @@ pub struct ExecutionQuery {
     /// The page size, at most 200; the default is 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
-    /// `next_cursor` of the previous page.
+    /// `next_cursor` of the previous page. It continues the time range of that page.
     cursor: Option<String>,
 }
 
 /// Lists executions, newest first.
 ///
-/// A filter that requires a time range accepts at most 31 days: `created_after` and, if that is longer
-/// ago, `created_before`. Together with `event` or `failure`, no filter requires one.
+/// The filters `source`, `type`, `destination`, `error_class` and every `status` but `failed` need a time range,
+/// unless `event_id` or `failure_group_id` is given too: at most 31 days, by default the last 30 days. Otherwise
+/// the list covers all time unless you give a range. The answer states its range as `window`.
 #[utoipa::path(
     get,
     path = "/api/v1/executions",
@@ -144,45 +153,54 @@ pub struct ExecutionQuery {
     tag = "executions",
     params(ExecutionQuery),
     responses(
-        (status = 200, description = "A page of executions", body = Executions),
-        (status = 400, description = "A parameter cannot be read, or a time range is required", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "A page of executions", body = ExecutionList),
+        (status = 400, description = "A parameter cannot be read, or the time range is too long for the filter", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     Query(query): Query<ExecutionQuery>,
-) -> Result<Json<Executions>, Problem> {
-    let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
-    let event = match query.event {
+) -> Result<Json<ExecutionList>, Problem> {
+    let page = PageRequest::read(query.cursor.as_deref(), query.limit)?;
+    let created = extract::window(
+        ("created_after", query.created_after.as_deref()),
+        ("created_before", query.created_before.as_deref()),
+    )?;
+    let event = match query.event_id {
         None => None,
-        Some(event) => match extract::event_key(&api, &event).await? {
-            Some(key) => Some(key),
-            // A missing event has no executions.
-            None => return Ok(Json(Executions { data: Vec::new(), next_cursor: None })),
-        },
+        Some(event) => {
+            let key = extract::event_key(&api, &event).await?;
+            if key.is_none() {
+                // A missing event has no executions.
+                let window = page.window(&api, created, false).await?.into();
+                return Ok(Json(ExecutionList { data: Vec::new(), next_cursor: None, window }));
+            }
+            key
+        }
     };
-    let filter = ExecutionFilter {
+    let mut filter = ExecutionFilter {
         source: query.source,
         types: extract::types(&api, query.event_type.as_deref())?,
-        status: extract::status(query.status.as_deref())?,
+        status: query.status.map(Status::as_str),
         event,
         destination: query.destination,
         error_class: query.error_class,
-        failure_group: query.failure,
-        created: extract::window(
-            ("created_after", query.created_after.as_deref()),
-            ("created_before", query.created_before.as_deref()),
-        )?,
+        failure_group: query.failure_group_id,
+        created,
     };
-    let page = api.store.reports.executions(&filter, cursor, limit).await.map_err(from_list)?;
-    Ok(Json(Executions {
-        data: page.rows.into_iter().map(|row| ExecutionView::new(row, &api)).collect(),
-        next_cursor: page.next.map(crate::store::Cursor::encode),
+    filter.created = page.window(&api, filter.created, filter.needs_time_range()).await?;
+    let found = api.store.reports.executions(&filter, page.cursor, page.limit).await.map_err(from_list)?;
+    Ok(Json(ExecutionList {
+        data: found.rows.into_iter().map(|row| Execution::new(row, &api)).collect(),
+        next_cursor: next_cursor(found.next, filter.created),
+        window: filter.created.into(),
     }))
 }
 
 /// Returns one execution with its attempts.
+///
+/// While it is pending, `reason` states what it waits for.
 #[utoipa::path(
     get,
     path = "/api/v1/executions/{id}",
@@ -204,8 +222,8 @@ pub(super) async fn show(
     let execution = api.store.reports.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
     let attempts = api.store.reports.attempts(id).await.map_err(from_store)?;
     Ok(Json(ExecutionDetail {
-        execution: ExecutionView::new(execution, &api),
-        attempts: attempts.into_iter().map(AttemptView::from).collect(),
+        execution: Execution::new(execution, &api),
+        attempts: attempts.into_iter().map(Attempt::from).collect(),
     }))
 }
 
@@ -220,7 +238,7 @@ pub(super) async fn show(
     tag = "executions",
     params(("id" = i64, Path, description = "The execution's number", example = 42)),
     responses(
-        (status = 202, description = "The execution is pending", body = ExecutionView),
+        (status = 202, description = "The execution is pending", body = Execution),
         (status = 400, description = "The id is not a number", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It cannot be retried in its present state, or the payload of its event was removed", body = Problem, content_type = "application/problem+json"),
@@ -231,7 +249,7 @@ pub(super) async fn retry(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-) -> Result<(StatusCode, Json<ExecutionView>), Problem> {
+) -> Result<(StatusCode, Json<Execution>), Problem> {
     let id = execution_id(&id)?;
     match api.store.interventions.retry(id, &caller).await.map_err(from_store)? {
         RetryResult::Done => {
@@ -239,20 +257,22 @@ pub(super) async fn retry(
             let execution = api.store.reports.execution(id).await.map_err(from_store);
             api.notifier.notify();
             let execution = execution?.ok_or_else(missing)?;
-            Ok((StatusCode::ACCEPTED, Json(ExecutionView::new(execution, &api))))
+            Ok((StatusCode::ACCEPTED, Json(Execution::new(execution, &api))))
         }
         RetryResult::NotFound => Err(missing()),
         RetryResult::PayloadRemoved => Err(without_payload()),
         RetryResult::Refused(status) => Err(Problem::new(
             StatusCode::CONFLICT,
-            "not_retryable",
+            ProblemCode::NotRetryable,
             "It cannot be retried now",
             format!("The execution is {status}: {}.", status.why_not_retryable()),
         )),
     }
 }
 
-/// Cancels a pending execution: it is not delivered unless it is retried manually.
+/// Cancels a pending execution.
+///
+/// It is not delivered unless it is retried manually. The request can be repeated.
 #[utoipa::path(
     post,
     path = "/api/v1/executions/{id}/cancel",
@@ -260,7 +280,7 @@ pub(super) async fn retry(
     tag = "executions",
     params(("id" = i64, Path, description = "The execution's number", example = 42)),
     responses(
-        (status = 200, description = "The execution is cancelled", body = ExecutionView),
+        (status = 200, description = "The execution is cancelled", body = Execution),
         (status = 400, description = "The id is not a number", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It cannot be cancelled in its present state", body = Problem, content_type = "application/problem+json"),
@@ -271,7 +291,7 @@ pub(super) async fn cancel(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
-) -> Result<Json<ExecutionView>, Problem> {
+) -> Result<Json<Execution>, Problem> {
     let id = execution_id(&id)?;
     match api.store.interventions.cancel(id, &caller).await.map_err(from_store)? {
         CancelResult::Done => {
@@ -279,12 +299,12 @@ pub(super) async fn cancel(
             // The next execution in its lane may be due now.
             api.notifier.notify();
             let execution = api.store.reports.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
-            Ok(Json(ExecutionView::new(execution, &api)))
+            Ok(Json(Execution::new(execution, &api)))
         }
         CancelResult::NotFound => Err(missing()),
         CancelResult::Refused(status) => Err(Problem::new(
             StatusCode::CONFLICT,
-            "not_cancellable",
+            ProblemCode::NotCancellable,
             "It cannot be cancelled now",
             format!("The execution is {status}: {}.", status.why_not_cancellable()),
         )),
@@ -294,21 +314,21 @@ pub(super) async fn cancel(
 fn without_payload() -> Problem {
     Problem::new(
         StatusCode::CONFLICT,
-        "payload_removed",
+        ProblemCode::PayloadRemoved,
         "There is nothing left to deliver",
         "The payload of its event was removed, by retention or because its customer's data was erased.",
     )
 }
 
 pub(super) fn execution_id(text: &str) -> Result<ExecutionId, Problem> {
-    text.parse().map(ExecutionId).map_err(|_| Problem::bad_request("The id of an execution is a number."))
+    text.parse().map(ExecutionId).map_err(|_| Problem::invalid("id", "must be the number of an execution"))
 }
 
 pub(super) fn missing() -> Problem {
     Problem::not_found("There is no execution of this id.")
 }
 
-impl ExecutionView {
+impl Execution {
     /// How an execution is shown, with the reason if its destination is no longer configured.
     pub(super) fn new(row: ExecutionRow, api: &Api) -> Self {
         let waits = row.status == "pending";
@@ -316,7 +336,7 @@ impl ExecutionView {
         Self {
             reason: row.why(&api.instances),
             id: row.id,
-            event: row.event_key,
+            event_key: row.event_key,
             source: row.source,
             event_id: row.event_id,
             event_type: row.event_type,
@@ -328,7 +348,7 @@ impl ExecutionView {
             duration_ms: row.duration_ms,
             remote_id: row.remote_id,
             remote_url: row.remote_url,
-            next_try_at: row.run_at.filter(|_| waits),
+            next_attempt_at: row.run_at.filter(|_| waits),
             created_at: row.created_at,
             started_at: row.started_at,
             finished_at: row.finished_at,
@@ -336,7 +356,7 @@ impl ExecutionView {
     }
 }
 
-impl From<AttemptRow> for AttemptView {
+impl From<AttemptRow> for Attempt {
     fn from(row: AttemptRow) -> Self {
         Self {
             started_at: row.started_at,
@@ -345,7 +365,7 @@ impl From<AttemptRow> for AttemptView {
             response_code: row.response_code,
             error_class: row.error_class,
             message: row.message,
-            request_id: row.request_id,
+            remote_request_id: row.request_id,
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{Api, NotDone, NotRead, from_store};
 use crate::domain::audit::{self, ACKNOWLEDGEMENT_NOTE_MAX, Caller};
 use crate::domain::money::Money;
 use crate::problem::Problem;
-use crate::store::{Cursor, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup};
+use crate::store::{self, Cursor, FAILURES_COUNTED_MAX, FailureFilter};
 use axum::extract::State;
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
@@ -15,14 +15,14 @@ use utoipa::{IntoParams, ToSchema};
 
 /// The failed executions of one cause at one destination.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct FailureView {
+pub struct FailureGroup {
     /// The id of the group, constant for the same cause.
     #[schema(example = "3f2a9c01d4e5b678")]
-    pub group: String,
+    pub id: String,
     /// The destination instance.
     #[schema(example = "notion")]
     pub destination: String,
-    /// The class of the failures.
+    /// The class of the failures: the destination's own word, or the service's.
     #[schema(example = "validation_error")]
     pub error_class: String,
     /// Their common message, without ids, numbers, quoted texts and addresses.
@@ -35,33 +35,34 @@ pub struct FailureView {
     /// Whether there are more than were counted.
     pub count_is_cut: bool,
     /// When the first one failed.
-    pub first_seen: DateTime<Utc>,
+    pub first_seen_at: DateTime<Utc>,
     /// When the last one failed.
-    pub last_seen: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
     /// The money concerned in the newest failures, by currency; each object counts once. At most 1,000
     /// failures are read per request, divided equally among the groups of the page.
-    pub money: Vec<Sum>,
+    pub money: Vec<Amount>,
     /// Whether there are more failures than were read for `money`.
     pub money_is_cut: bool,
     /// The newest failed execution.
     #[schema(example = 42)]
-    pub sample_execution: i64,
-    /// Its message.
+    pub sample_execution_id: i64,
+    /// Its message; null if it has none.
     pub sample_message: Option<String>,
     /// Whether all of them are acknowledged. A later failure is not.
     pub acknowledged: bool,
-    /// When the group was last acknowledged.
+    /// When the group was last acknowledged; null if it never was.
     pub acknowledged_at: Option<DateTime<Utc>>,
-    /// Who acknowledged it.
+    /// Who acknowledged it: the name of the key, or `cli:` and the user. Null if it is not acknowledged.
+    #[schema(example = "ops")]
     pub acknowledged_by: Option<String>,
-    /// The note of the acknowledgement.
+    /// The note of the acknowledgement; null if there is none.
     pub note: Option<String>,
 }
 
 /// An amount of money.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Sum {
-    /// The currency.
+pub struct Amount {
+    /// The currency, as in ISO 4217.
     #[schema(example = "EUR")]
     pub currency: String,
     /// The exact amount in major units.
@@ -71,9 +72,9 @@ pub struct Sum {
 
 /// A page of failure groups.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Failures {
+pub struct FailureGroupList {
     /// The groups, the most recent first.
-    pub data: Vec<FailureView>,
+    pub data: Vec<FailureGroup>,
     /// The cursor of the next (older) page; null on the last page. New failures do not move a group.
     pub next_cursor: Option<String>,
 }
@@ -97,13 +98,15 @@ pub struct FailureQuery {
 /// An acknowledgement.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Acknowledgement {
+pub struct AcknowledgeRequest {
     /// What is known or done about the failures.
     #[schema(example = "The column Amount had the wrong type; fixed.", min_length = 1, max_length = 1000)]
     note: String,
 }
 
 /// Lists the failed executions in groups of one cause, the most recent first.
+///
+/// The list covers all executions that are failed now, of all time.
 #[utoipa::path(
     get,
     path = "/api/v1/failures",
@@ -111,7 +114,7 @@ pub struct Acknowledgement {
     tag = "failures",
     params(FailureQuery),
     responses(
-        (status = 200, description = "A page of groups", body = Failures),
+        (status = 200, description = "A page of groups", body = FailureGroupList),
         (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
@@ -119,26 +122,28 @@ pub struct Acknowledgement {
 pub(super) async fn list(
     State(api): State<Api>,
     Query(query): Query<FailureQuery>,
-) -> Result<Json<Failures>, Problem> {
+) -> Result<Json<FailureGroupList>, Problem> {
     let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
     let filter =
         FailureFilter { key: None, destination: query.destination, acknowledged: query.acknowledged };
     let page = api.store.failure_groups.failures(&filter, cursor, limit).await.map_err(from_store)?;
-    Ok(Json(Failures {
-        data: page.rows.into_iter().map(FailureView::from).collect(),
+    Ok(Json(FailureGroupList {
+        data: page.rows.into_iter().map(FailureGroup::from).collect(),
         next_cursor: page.next.map(Cursor::encode),
     }))
 }
 
 /// Returns one failure group.
+///
+/// A group exists while at least one of its executions is failed.
 #[utoipa::path(
     get,
-    path = "/api/v1/failures/{group}",
+    path = "/api/v1/failures/{id}",
     operation_id = "get_failure",
     tag = "failures",
-    params(("group" = String, Path, description = "The group", example = "3f2a9c01d4e5b678")),
+    params(("id" = String, Path, description = "The id of the group", example = "3f2a9c01d4e5b678")),
     responses(
-        (status = 200, description = "The group", body = FailureView),
+        (status = 200, description = "The group", body = FailureGroup),
         (status = 400, description = "The path cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No execution of this group is failed", body = Problem, content_type = "application/problem+json"),
         NotRead,
@@ -146,9 +151,9 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(api): State<Api>,
-    Path(group): Path<String>,
-) -> Result<Json<FailureView>, Problem> {
-    one(&api, group).await.map(Json)
+    Path(id): Path<String>,
+) -> Result<Json<FailureGroup>, Problem> {
+    one(&api, id).await.map(Json)
 }
 
 /// Acknowledges the failures of a group.
@@ -156,13 +161,13 @@ pub(super) async fn show(
 /// A later failure of the group is not acknowledged. The change is recorded in the audit log.
 #[utoipa::path(
     post,
-    path = "/api/v1/failures/{group}/acknowledge",
+    path = "/api/v1/failures/{id}/acknowledge",
     operation_id = "acknowledge_failure",
     tag = "failures",
-    params(("group" = String, Path, description = "The group", example = "3f2a9c01d4e5b678")),
-    request_body = Acknowledgement,
+    params(("id" = String, Path, description = "The id of the group", example = "3f2a9c01d4e5b678")),
+    request_body = AcknowledgeRequest,
     responses(
-        (status = 200, description = "The group, acknowledged", body = FailureView),
+        (status = 200, description = "The group, acknowledged", body = FailureGroup),
         (status = 400, description = "The path or the body cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No execution of this group is failed", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The content type of the body is not JSON", body = Problem, content_type = "application/problem+json"),
@@ -172,19 +177,18 @@ pub(super) async fn show(
 pub(super) async fn acknowledge(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(group): Path<String>,
-    JsonBody(body): JsonBody<Acknowledgement>,
-) -> Result<Json<FailureView>, Problem> {
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<AcknowledgeRequest>,
+) -> Result<Json<FailureGroup>, Problem> {
     let note = audit::note(&body.note, ACKNOWLEDGEMENT_NOTE_MAX).ok_or_else(|| {
-        Problem::bad_request(format!(
-            "note: must have 1 to {ACKNOWLEDGEMENT_NOTE_MAX} characters that are not all blank."
-        ))
+        let what = format!("must have 1 to {ACKNOWLEDGEMENT_NOTE_MAX} characters that are not all blank");
+        Problem::invalid("note", what)
     })?;
-    if !api.store.failure_groups.acknowledge(&caller, &group, note).await.map_err(from_store)? {
+    if !api.store.failure_groups.acknowledge(&caller, &id, note).await.map_err(from_store)? {
         return Err(missing());
     }
-    info!(group, who = caller.name(), "failure group acknowledged");
-    one(&api, group).await.map(Json)
+    info!(group = id, who = caller.name(), "failure group acknowledged");
+    one(&api, id).await.map(Json)
 }
 
 /// Removes the acknowledgement of a group.
@@ -192,12 +196,12 @@ pub(super) async fn acknowledge(
 /// If the group is not acknowledged, nothing changes. The change is recorded in the audit log, with the note.
 #[utoipa::path(
     delete,
-    path = "/api/v1/failures/{group}/acknowledge",
+    path = "/api/v1/failures/{id}/acknowledge",
     operation_id = "unacknowledge_failure",
     tag = "failures",
-    params(("group" = String, Path, description = "The group", example = "3f2a9c01d4e5b678")),
+    params(("id" = String, Path, description = "The id of the group", example = "3f2a9c01d4e5b678")),
     responses(
-        (status = 200, description = "The group, not acknowledged", body = FailureView),
+        (status = 200, description = "The group, not acknowledged", body = FailureGroup),
         (status = 400, description = "The path cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No execution of this group is failed", body = Problem, content_type = "application/problem+json"),
         NotDone,
@@ -206,39 +210,39 @@ pub(super) async fn acknowledge(
 pub(super) async fn unacknowledge(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(group): Path<String>,
-) -> Result<Json<FailureView>, Problem> {
-    if api.store.failure_groups.unacknowledge(&caller, &group).await.map_err(from_store)? {
-        info!(group, who = caller.name(), "acknowledgement removed");
+    Path(id): Path<String>,
+) -> Result<Json<FailureGroup>, Problem> {
+    if api.store.failure_groups.unacknowledge(&caller, &id).await.map_err(from_store)? {
+        info!(group = id, who = caller.name(), "acknowledgement removed");
     }
-    one(&api, group).await.map(Json)
+    one(&api, id).await.map(Json)
 }
 
-async fn one(api: &Api, group: String) -> Result<FailureView, Problem> {
-    let filter = FailureFilter { key: Some(group), ..FailureFilter::default() };
+async fn one(api: &Api, id: String) -> Result<FailureGroup, Problem> {
+    let filter = FailureFilter { key: Some(id), ..FailureFilter::default() };
     let page = api.store.failure_groups.failures(&filter, None, 1).await.map_err(from_store)?;
-    page.rows.into_iter().next().map(FailureView::from).ok_or_else(missing)
+    page.rows.into_iter().next().map(FailureGroup::from).ok_or_else(missing)
 }
 
 fn missing() -> Problem {
     Problem::not_found("No failed execution has this group; /api/v1/failures lists the groups.")
 }
 
-impl From<FailureGroup> for FailureView {
-    fn from(group: FailureGroup) -> Self {
+impl From<store::FailureGroup> for FailureGroup {
+    fn from(group: store::FailureGroup) -> Self {
         Self {
-            group: group.key,
+            id: group.key,
             destination: group.destination,
             error_class: group.error_class,
             pattern: group.pattern,
             remedy: group.remedy,
             count: group.count,
             count_is_cut: group.count >= i64::from(FAILURES_COUNTED_MAX),
-            first_seen: group.first_seen,
-            last_seen: group.last_seen,
-            money: group.money.iter().map(Sum::from).collect(),
+            first_seen_at: group.first_seen,
+            last_seen_at: group.last_seen,
+            money: group.money.iter().map(Amount::from).collect(),
             money_is_cut: group.is_money_cut,
-            sample_execution: group.sample,
+            sample_execution_id: group.sample,
             sample_message: group.sample_message,
             acknowledged: group.is_acknowledged,
             acknowledged_at: group.acknowledged_at,
@@ -248,7 +252,7 @@ impl From<FailureGroup> for FailureView {
     }
 }
 
-impl From<&Money> for Sum {
+impl From<&Money> for Amount {
     fn from(money: &Money) -> Self {
         Self { currency: money.currency().to_string(), amount: money.decimal() }
     }

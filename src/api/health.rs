@@ -4,8 +4,9 @@
 //! It shows the assessment of the command line and the dashboard, except for webhooks that are not accepted: anyone
 //! can send these, so they must not degrade health.
 
-use super::Api;
-use crate::health::{Destination, Finding, Level, Snapshot, Urgency, assess};
+use super::{Api, NotAtThisHost};
+use crate::domain::rejection::Cause;
+use crate::health::{Destination, Finding, FindingKind, Level, Snapshot, Urgency, assess};
 use crate::single_flight::SingleFlight;
 use crate::store::{Db, StoreError};
 use axum::Json;
@@ -30,11 +31,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Health {
     /// `ok`; `degraded` if the operator should act; `unavailable` without a database.
-    #[schema(example = "ok")]
-    pub status: &'static str,
-    /// `ok`, `unavailable`, or `not_migrated`.
-    #[schema(example = "ok")]
-    pub database: &'static str,
+    pub status: HealthStatus,
+    /// The state of the database.
+    pub database: Database,
     /// The problems, the most severe first; empty if the status is `ok`.
     pub findings: Vec<FindingView>,
     /// The destinations that are paused, and what to do about each.
@@ -47,20 +46,31 @@ pub struct Health {
     pub version: &'static str,
 }
 
+/// Whether the service works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthStatus {
+    /// It works.
+    Ok,
+    /// It receives events, and the operator should act.
+    Degraded,
+    /// It receives no events.
+    Unavailable,
+}
+
 /// A problem.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Finding)]
 pub struct FindingView {
-    /// `paused`, `no_worker`, `backlog`, `backing_off`, `not_arriving`, `silence`, `failures`,
-    /// `expiring_token` or `old_snapshot`;
-    /// `unknown` if the database took too long to answer.
+    /// What it is about.
     #[schema(example = "no_worker")]
-    pub about: &'static str,
-    /// `warning` or `critical`.
+    pub kind: FindingKind,
+    /// How bad it is: `warning` or `critical`.
     #[schema(example = "critical")]
-    pub level: &'static str,
+    pub level: Level,
     /// `wake` if an alert about it is sent during quiet hours too, otherwise `morning`.
     #[schema(example = "wake")]
-    pub urgency: &'static str,
+    pub urgency: Urgency,
     /// What is wrong.
     #[schema(example = "No worker is running")]
     pub message: String,
@@ -76,23 +86,23 @@ pub struct PausedDestination {
     /// The instance.
     #[schema(example = "notion")]
     pub name: String,
-    /// Since when it is paused.
-    pub since: DateTime<Utc>,
-    /// The class of the failure.
+    /// When the pause began.
+    pub paused_at: DateTime<Utc>,
+    /// The class of the failure; null if an operator paused it.
     #[schema(example = "unauthorized")]
-    pub class: String,
+    pub error_class: Option<String>,
     /// What to do.
     pub remedy: String,
 }
 
 /// A cause of rejected webhooks, which the operator may have to fix.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = HealthWarning)]
 pub struct Warning {
     /// The cause, as `/api/v1/rejections` names it.
-    #[schema(example = "wrong_secret")]
-    pub cause: &'static str,
+    pub cause: Cause,
     /// When it was first seen.
-    pub since: DateTime<Utc>,
+    pub first_seen_at: DateTime<Utc>,
     /// What to do.
     pub remedy: String,
 }
@@ -106,8 +116,10 @@ pub struct HealthCache {
 }
 
 /// The state of the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Database {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = DatabaseState)]
+pub enum Database {
     /// It answers, and has this program's schema.
     Ok,
     /// It answers, and its schema is older.
@@ -136,6 +148,7 @@ struct Assessed {
     responses(
         (status = 200, description = "Webhooks are accepted", body = Health),
         (status = 503, description = "Webhooks are not accepted", body = Health),
+        NotAtThisHost,
     ),
     security(()),
 )]
@@ -146,13 +159,15 @@ pub(super) async fn health(State(api): State<Api>) -> (StatusCode, Json<Health>)
         Database::NotMigrated | Database::Unavailable => Assessed::default(),
     };
     let (status, code) = match database {
-        Database::Ok if assessed.findings.is_empty() => ("ok", StatusCode::OK),
-        Database::Ok => ("degraded", StatusCode::OK),
-        Database::NotMigrated | Database::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
+        Database::Ok if assessed.findings.is_empty() => (HealthStatus::Ok, StatusCode::OK),
+        Database::Ok => (HealthStatus::Degraded, StatusCode::OK),
+        Database::NotMigrated | Database::Unavailable => {
+            (HealthStatus::Unavailable, StatusCode::SERVICE_UNAVAILABLE)
+        }
     };
     let Assessed { findings, destinations, warnings } = assessed;
     let version = env!("CARGO_PKG_VERSION");
-    (code, Json(Health { status, database: database.as_str(), findings, destinations, warnings, version }))
+    (code, Json(Health { status, database, findings, destinations, warnings, version }))
 }
 
 /// The state of the database, at most a second old.
@@ -194,7 +209,7 @@ async fn read(api: &Api) -> Result<Assessed, StoreError> {
         .causes_of_rejections
         .into_iter()
         .filter(|found| found.is_current && found.cause.is_fixable())
-        .map(|found| Warning { cause: found.cause.as_str(), since: found.first_at, remedy: found.remedy });
+        .map(|found| Warning { cause: found.cause, first_seen_at: found.first_at, remedy: found.remedy });
     Ok(Assessed {
         findings: findings.into_iter().filter_map(FindingView::of).collect(),
         destinations: snapshot.destinations.into_iter().filter_map(PausedDestination::of).collect(),
@@ -202,24 +217,13 @@ async fn read(api: &Api) -> Result<Assessed, StoreError> {
     })
 }
 
-impl Database {
-    /// The word for it.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::NotMigrated => "not_migrated",
-            Self::Unavailable => "unavailable",
-        }
-    }
-}
-
 impl Assessed {
     /// The database answers, but not in time for a snapshot.
     fn unknown() -> Self {
         let finding = FindingView {
-            about: "unknown",
-            level: Level::Warning.as_str(),
-            urgency: Urgency::Morning.as_str(),
+            kind: FindingKind::Database,
+            level: Level::Warning,
+            urgency: Urgency::Morning,
             message: "The database takes too long to answer".to_owned(),
             remedy: "check what keeps the database busy, and read the log".to_owned(),
         };
@@ -232,9 +236,9 @@ impl FindingView {
     fn of(finding: Finding) -> Option<Self> {
         let Finding { matter, level, headline, remedy, .. } = finding;
         (!matter.can_be_forged()).then(|| Self {
-            about: matter.as_str(),
-            level: level.as_str(),
-            urgency: matter.urgency().as_str(),
+            kind: matter,
+            level,
+            urgency: matter.urgency(),
             message: headline,
             remedy,
         })
@@ -245,6 +249,11 @@ impl PausedDestination {
     fn of(destination: Destination) -> Option<Self> {
         let Destination { name, paused, .. } = destination;
         let pause = paused?;
-        Some(Self { name, since: pause.since, class: pause.class, remedy: pause.remedy })
+        Some(Self {
+            name,
+            paused_at: pause.since,
+            error_class: pause.by.is_none().then_some(pause.class),
+            remedy: pause.remedy,
+        })
     }
 }

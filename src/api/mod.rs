@@ -9,9 +9,11 @@ mod events;
 mod executions;
 mod extract;
 mod failures;
+mod fields;
 mod health;
 mod idempotency;
 mod metrics;
+mod paging;
 mod preview;
 mod probes;
 mod rejections;
@@ -19,15 +21,15 @@ mod search;
 mod stats;
 mod tasks;
 
-pub use events::{EventDetail, EventView, Events};
-pub use executions::{AttemptView, ExecutionDetail, ExecutionView, Executions};
+pub use events::{Event, EventDetail, EventList};
+pub use executions::{Attempt, Execution, ExecutionDetail, ExecutionList};
 pub use extract::{Json, Query};
-pub use failures::{Acknowledgement, FailureView, Failures};
+pub use failures::{AcknowledgeRequest, FailureGroup, FailureGroupList};
 pub use health::{Health, HealthCache};
 pub use idempotency::{IDEMPOTENCY_KEY, once_per_key};
 pub use metrics::Scrape;
-pub use preview::PreviewView;
-pub use search::{Found, FoundView};
+pub use preview::ExecutionPreview;
+pub use search::{EventSearchResult, EventSearchResultList};
 
 use crate::bulk::Bulk;
 use crate::domain::destination_summary::DestinationSummary;
@@ -36,7 +38,7 @@ use crate::domain::preview::Previewer;
 use crate::domain::source::SourceCatalog;
 use crate::health::{DATABASE_REMEDY, Scope, Thresholds};
 use crate::operator_store::OperatorStore;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::store::{Db, ListError, Notifier, StoreError};
 use axum::http::StatusCode;
 use std::sync::Arc;
@@ -84,7 +86,9 @@ pub struct Api {
         title = "EventBridge API",
         description = "Receives signed webhooks, commits them to Postgres and delivers each one to every destination that subscribes to it.",
         license(name = "MIT", identifier = "MIT"),
+        contact(name = "The operator of this service"),
     ),
+    servers((url = "/", description = "This service")),
     tags(
         (name = "webhooks", description = "Receipt of events"),
         (name = "events", description = "Stored events"),
@@ -174,13 +178,26 @@ fn from_store(error: StoreError) -> Problem {
 fn from_list(error: ListError) -> Problem {
     match error {
         ListError::Store(error) => from_store(error),
-        wanted @ ListError::TimeRangeRequired { .. } => Problem::new(
+        ref wanted @ ListError::TimeRangeRequired { after, .. } => Problem::new(
             StatusCode::BAD_REQUEST,
-            "time_range_required",
-            "A time range is required",
+            ProblemCode::TimeRangeRequired,
+            "A time range of at most 31 days is required",
             format!("{}.", capitalised(&wanted.to_string())),
-        ),
+        )
+        .with_param(after),
     }
+}
+
+/// Error responses of every route that requires no key.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it documents responses that are built elsewhere")]
+enum NotAtThisHost {
+    #[response(
+        status = 403,
+        description = "In dev: the Host or Origin is not this machine's. With AUTH=off: the Host is not that of PUBLIC_URL",
+        content_type = "application/problem+json"
+    )]
+    NotLocal(Problem),
 }
 
 /// Error responses of every reading route.
@@ -241,4 +258,61 @@ enum NotDone {
         content_type = "application/problem+json"
     )]
     Unavailable(Problem),
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::audit::{Action, SubjectKind};
+    use crate::domain::execution::{AttemptOutcome, Status};
+    use crate::domain::preview::{Effect, When};
+    use crate::domain::rejection::{BodyForm, Cause};
+    use crate::health::{FindingKind, Level};
+    use crate::problem::ProblemCode;
+    use crate::store::Per;
+    use std::collections::BTreeSet;
+    use utoipa::PartialSchema;
+    use utoipa::openapi::{RefOr, Schema};
+
+    /// The words of an enum in the API's description.
+    fn described<T: PartialSchema>() -> BTreeSet<String> {
+        let RefOr::T(Schema::Object(schema)) = T::schema() else { panic!("no enum") };
+        let words = schema.enum_values.expect("an enum").into_iter();
+        words.map(|word| word.as_str().expect("a word").to_owned()).collect()
+    }
+
+    /// The words of an enum in its own source file, which the database and other readers get.
+    fn written(file: &str, of: &str) -> BTreeSet<String> {
+        let words = file.split(&format!("impl {of} {{")).nth(1).expect(of);
+        let words =
+            words.split("fn as_str").nth(1).expect("as_str").split("\n    }\n").next().expect("an end");
+        words
+            .lines()
+            .filter_map(|line| line.split_once("=> \"")?.1.split('"').next().map(str::to_owned))
+            .collect()
+    }
+
+    #[test]
+    fn the_description_has_the_words_that_the_database_and_the_answers_have() {
+        let audit = include_str!("../domain/audit.rs");
+        let execution = include_str!("../domain/execution.rs");
+        let preview = include_str!("../domain/preview.rs");
+        let finding = include_str!("../health/finding.rs");
+        for (described, written) in [
+            (described::<Action>(), written(audit, "Action")),
+            (described::<SubjectKind>(), written(audit, "SubjectKind")),
+            (described::<AttemptOutcome>(), written(execution, "AttemptOutcome")),
+            (described::<Status>(), written(execution, "Status")),
+            (described::<Effect>(), written(preview, "Effect")),
+            (described::<When>(), written(preview, "When")),
+            (described::<BodyForm>(), written(include_str!("../domain/rejection/mod.rs"), "BodyForm")),
+            (described::<Cause>(), written(include_str!("../domain/rejection/diagnosis.rs"), "Cause")),
+            (described::<FindingKind>(), written(finding, "FindingKind")),
+            (described::<Level>(), written(finding, "Level")),
+            (described::<ProblemCode>(), written(include_str!("../problem.rs"), "ProblemCode")),
+            (described::<Per>(), written(include_str!("../store/reporting/statistics.rs"), "Per")),
+        ] {
+            assert!(described.len() > 1);
+            assert_eq!(described, written);
+        }
+    }
 }

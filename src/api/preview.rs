@@ -3,8 +3,9 @@
 use super::executions::{execution_id, missing};
 use super::extract::Path;
 use super::{Api, NotRead};
-use crate::domain::preview::{ExecutionPreview, NoPreview, PreviewRequest};
-use crate::problem::Problem;
+use crate::domain::execution::Status;
+use crate::domain::preview::{self, Effect, NoPreview, When};
+use crate::problem::{Problem, ProblemCode};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,43 +15,40 @@ use utoipa::ToSchema;
 
 /// What the next attempt of an execution would send.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PreviewView {
+pub struct ExecutionPreview {
     /// The execution's number.
     #[schema(example = 42)]
-    pub execution: i64,
+    pub execution_id: i64,
     /// The execution's state. If it is final, the preview shows a retry.
-    #[schema(example = "failed")]
-    pub status: &'static str,
+    pub status: Status,
     /// The execution whose event would be written; in object mode, that of the newest state.
     #[schema(example = 42)]
-    pub writes: i64,
+    pub written_execution_id: i64,
     /// The sender's id of that event.
     pub event_id: String,
-    /// `create`, `update`, `look_first` or `nothing`.
-    #[schema(example = "create")]
-    pub effect: &'static str,
+    /// What the attempt would do; `look_first` searches, then updates or creates.
+    pub effect: Effect,
     /// The columns that would be written, by name.
     pub columns: Vec<String>,
     /// The requests, in the order of sending.
-    pub requests: Vec<PreviewRequestView>,
+    pub requests: Vec<PreviewRequest>,
     /// Notes for the reader: what is left out and why, and what the execution waits for.
     pub notes: Vec<String>,
 }
 
 /// A request as it would be sent, without the token.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PreviewRequestView {
-    /// `always`; or `found` and `not_found`, depending on the lookup before it.
-    #[schema(example = "always")]
-    pub when: &'static str,
+pub struct PreviewRequest {
+    /// In which case it is sent; `found` and `not_found` depend on the search before it.
+    pub when: When,
     /// The method.
     #[schema(example = "POST")]
     pub method: String,
     /// The URL; `{found}` stands for the page that the lookup finds.
     #[schema(example = "https://api.notion.com/v1/pages")]
     pub url: String,
-    /// The JSON body.
-    #[schema(value_type = Option<Object>)]
+    /// The JSON body; null if the request has none.
+    #[schema(value_type = Option<HashMap<String, Value>>)]
     pub body: Option<Value>,
 }
 
@@ -65,7 +63,7 @@ pub struct PreviewRequestView {
     tag = "executions",
     params(("id" = i64, Path, description = "The execution's number", example = 42)),
     responses(
-        (status = 200, description = "What would be sent", body = PreviewView),
+        (status = 200, description = "What would be sent", body = ExecutionPreview),
         (status = 400, description = "The id is not a number", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Its destination is not configured, or its operator must fix it first", body = Problem, content_type = "application/problem+json"),
@@ -75,47 +73,48 @@ pub struct PreviewRequestView {
 pub(super) async fn preview(
     State(api): State<Api>,
     Path(id): Path<String>,
-) -> Result<Json<PreviewView>, Problem> {
+) -> Result<Json<ExecutionPreview>, Problem> {
     let id = execution_id(&id)?;
-    let ExecutionPreview { status, writes, event_id, preview } = (api.previewer)(id).await.map_err(untold)?;
-    Ok(Json(PreviewView {
-        execution: id.0,
-        status: status.as_str(),
-        writes: writes.0,
+    let preview::ExecutionPreview { status, writes, event_id, preview } =
+        (api.previewer)(id).await.map_err(untold)?;
+    Ok(Json(ExecutionPreview {
+        execution_id: id.0,
+        status,
+        written_execution_id: writes.0,
         event_id,
-        effect: preview.effect.as_str(),
+        effect: preview.effect,
         columns: preview
             .columns
             .into_iter()
             .filter(|column| column.is_written)
             .map(|column| column.name)
             .collect(),
-        requests: preview.requests.into_iter().map(PreviewRequestView::from).collect(),
+        requests: preview.requests.into_iter().map(PreviewRequest::from).collect(),
         notes: preview.notes,
     }))
 }
 
 fn untold(reason: NoPreview) -> Problem {
-    let conflict = |code: &'static str, title: &'static str, detail: String| {
+    let conflict = |code: ProblemCode, title: &'static str, detail: String| {
         Problem::new(StatusCode::CONFLICT, code, title, detail)
     };
     match reason {
         NoPreview::NotFound => missing(),
         NoPreview::NoDestination(name) => conflict(
-            "no_destination",
+            ProblemCode::NoDestination,
             "Its destination is not configured",
             format!("The destination {name:?} is not among DESTINATIONS; configure it again."),
         ),
         NoPreview::NeedsOperator(message) => {
-            conflict("needs_operator", "Its destination does not work", message)
+            conflict(ProblemCode::NeedsOperator, "Its destination does not work", message)
         }
         NoPreview::Unavailable(message, again) => Problem::unavailable(message, again.as_secs().max(1)),
     }
 }
 
-impl From<PreviewRequest> for PreviewRequestView {
-    fn from(request: PreviewRequest) -> Self {
-        let PreviewRequest { method, url, body, when } = request;
-        Self { when: when.as_str(), method, url, body }
+impl From<preview::PreviewRequest> for PreviewRequest {
+    fn from(request: preview::PreviewRequest) -> Self {
+        let preview::PreviewRequest { method, url, body, when } = request;
+        Self { when, method, url, body }
     }
 }

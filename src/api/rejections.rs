@@ -1,7 +1,7 @@
 //! `/api/v1/rejections`: the recently rejected webhooks and the causes.
 
 use super::{Api, NotRead, from_store};
-use crate::domain::rejection::{Diagnosis, StoredSample, causes};
+use crate::domain::rejection::{BodyForm, Cause, Diagnosis, StoredSample, causes};
 use crate::problem::Problem;
 use axum::Json;
 use axum::extract::State;
@@ -11,31 +11,29 @@ use utoipa::ToSchema;
 
 /// The last rejections and what they have in common.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Rejections {
+pub struct RejectionList {
     /// The causes, the most recent first; empty if nothing was rejected.
-    pub causes: Vec<CauseView>,
+    pub causes: Vec<RejectionCause>,
     /// When the newest event was accepted; null if there is none.
     pub last_accepted_at: Option<DateTime<Utc>>,
     /// The newest 100 samples, newest first. At most one sample is stored per second.
-    pub data: Vec<RejectionView>,
+    pub data: Vec<Rejection>,
 }
 
 /// Why webhooks are rejected.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CauseView {
-    /// `wrong_secret`, `another_secret`, `body_rewritten`, `body_damaged`, `header_dropped`,
-    /// `header_changed`, `wrong_path`, `test_secret`, `clock`, `delayed`, `not_an_event` or `stranger`.
-    #[schema(example = "wrong_secret")]
-    pub cause: &'static str,
+pub struct RejectionCause {
+    /// The cause.
+    pub cause: Cause,
     /// Whether its last rejection is less than a day old, and no event of its source was accepted since.
     pub is_current: bool,
     /// The number of its rejections, including those without a sample.
     #[schema(example = 12)]
     pub count: u64,
     /// The time of the first sample.
-    pub first_at: DateTime<Utc>,
+    pub first_seen_at: DateTime<Utc>,
     /// The time of the last rejection.
-    pub last_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
     /// What was observed.
     pub message: String,
     /// What to do.
@@ -44,12 +42,12 @@ pub struct CauseView {
 
 /// One rejected webhook. Neither its body nor its headers' values are stored.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct RejectionView {
+pub struct Rejection {
     /// When it was received.
-    pub at: DateTime<Utc>,
+    pub received_at: DateTime<Utc>,
     /// The source that it was sent to.
     pub source: String,
-    /// The check that failed.
+    /// The check that failed: a word of the source.
     #[schema(example = "signature_no_match")]
     pub reason: String,
     /// The names of its headers.
@@ -60,67 +58,66 @@ pub struct RejectionView {
     pub body_bytes: u64,
     /// The SHA-256 of its body, in hex.
     pub body_sha256: String,
-    /// `empty`, `not_json`, `not_an_event`, `as_sent`, `rewritten` (an event in another layout than its
-    /// sender's), `unclear`, or what became of an event: `base64`, `compressed`, `wrapped`, `form_encoded`,
-    /// `truncated` or `reencoded`.
-    #[schema(example = "as_sent")]
-    pub body_form: &'static str,
-    /// The time that its signature claims.
+    /// The form of its body, which hints at what is between the sender and this service.
+    pub body_form: BodyForm,
+    /// The time that its signature claims; null if it claims none.
     pub claimed_at: Option<DateTime<Utc>>,
-    /// The mode that its body claims.
+    /// The mode that its body claims; null if it claims none.
     pub livemode: Option<bool>,
     /// Rejections without a sample, before it or within a second after it.
     pub unseen: u64,
 }
 
 /// Returns the recently rejected webhooks and the causes.
+///
+/// The service keeps the last 100 samples, however old they are.
 #[utoipa::path(
     get,
     path = "/api/v1/rejections",
     operation_id = "list_rejections",
     tag = "webhooks",
     responses(
-        (status = 200, description = "The last rejections and their causes", body = Rejections),
+        (status = 200, description = "The last rejections and their causes", body = RejectionList),
         NotRead,
     ),
 )]
-pub(super) async fn rejections(State(api): State<Api>) -> Result<Json<Rejections>, Problem> {
+pub(super) async fn rejections(State(api): State<Api>) -> Result<Json<RejectionList>, Problem> {
     let kept = api.store.rejections.rejections().await.map_err(from_store)?;
     let accepted = api.store.rejections.accepted().await.map_err(from_store)?;
     let now = api.store.reports.now().await.map_err(from_store)?;
     let found = causes(&kept, &accepted, api.sources.as_ref(), now);
-    Ok(Json(Rejections {
-        causes: found.into_iter().map(CauseView::from).collect(),
+    Ok(Json(RejectionList {
+        causes: found.into_iter().map(RejectionCause::from).collect(),
         last_accepted_at: accepted.last_at,
-        data: kept.into_iter().map(RejectionView::from).collect(),
+        data: kept.into_iter().map(Rejection::from).collect(),
     }))
 }
 
-impl From<Diagnosis> for CauseView {
+impl From<Diagnosis> for RejectionCause {
     fn from(found: Diagnosis) -> Self {
         Self {
-            cause: found.cause.as_str(),
+            cause: found.cause,
             is_current: found.is_current,
             count: found.count,
-            first_at: found.first_at,
-            last_at: found.last_at,
+            first_seen_at: found.first_at,
+            last_seen_at: found.last_at,
             message: found.message,
             remedy: found.remedy,
         }
     }
 }
 
-impl From<StoredSample> for RejectionView {
+impl From<StoredSample> for Rejection {
     fn from(StoredSample { at, sample }: StoredSample) -> Self {
         Self {
-            at,
+            received_at: at,
             source: sample.source,
             reason: sample.reason,
             header_names: sample.header_names,
             by_sender: sample.by_sender,
             body_bytes: sample.body_bytes,
             body_sha256: sample.body_sha256,
-            body_form: sample.form.as_str(),
+            body_form: sample.form,
             claimed_at: sample.claimed_at.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
             livemode: sample.livemode,
             unseen: sample.unseen,

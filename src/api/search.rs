@@ -1,6 +1,6 @@
 //! `/api/v1/search`: finds events by an id, e-mail address, invoice number or link.
 
-use super::events::EventView;
+use super::events::Event;
 use super::extract::{self, Query};
 use super::{Api, NotRead, from_store};
 use crate::domain::search::SearchText;
@@ -13,29 +13,29 @@ use utoipa::{IntoParams, ToSchema};
 
 /// A found event.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct FoundView {
+pub struct EventSearchResult {
     /// The event.
     #[serde(flatten)]
-    pub event: EventView,
+    pub event: Event,
     /// The exact amount in major units; null if the event has none.
     #[schema(example = "120.00")]
     pub amount: Option<String>,
-    /// The amount's currency.
+    /// The amount's currency, as in ISO 4217; null if the event has no amount.
     #[schema(example = "EUR")]
     pub currency: Option<String>,
-    /// The customer's id.
+    /// The customer's id; null if it names none.
     pub customer: Option<String>,
-    /// The customer's e-mail address.
+    /// The customer's e-mail address; null if it names none.
     pub customer_email: Option<String>,
-    /// The invoice's number, or its id if it has no number.
+    /// The invoice's number, or its id if it has no number; null if it names none.
     pub invoice_number: Option<String>,
 }
 
 /// A page of found events.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Found {
+pub struct EventSearchResultList {
     /// The events, newest first.
-    pub data: Vec<FoundView>,
+    pub data: Vec<EventSearchResult>,
     /// The cursor of the next (older) page; null on the last page.
     pub next_cursor: Option<String>,
 }
@@ -56,7 +56,7 @@ pub struct SearchQuery {
     cursor: Option<String>,
 }
 
-/// Finds events, newest first.
+/// Finds events, newest first, of all time.
 ///
 /// An event is found by its own id immediately, and by other terms one or two seconds after its receipt.
 #[utoipa::path(
@@ -66,7 +66,7 @@ pub struct SearchQuery {
     tag = "events",
     params(SearchQuery),
     responses(
-        (status = 200, description = "A page of found events, possibly empty", body = Found),
+        (status = 200, description = "A page of found events, possibly empty", body = EventSearchResultList),
         (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
@@ -74,21 +74,21 @@ pub struct SearchQuery {
 pub(super) async fn search(
     State(api): State<Api>,
     Query(query): Query<SearchQuery>,
-) -> Result<Json<Found>, Problem> {
+) -> Result<Json<EventSearchResultList>, Problem> {
     const CHARACTERS_MAX: usize = 1000;
     let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
     let sought = Some(query.q.as_str())
         .filter(|text| text.chars().count() <= CHARACTERS_MAX)
         .and_then(|text| SearchText::read(text, &api.destinations))
-        .ok_or_else(|| Problem::bad_request("q: must have 1 to 1000 characters that are not all blank."))?;
+        .ok_or_else(|| Problem::invalid("q", "must have 1 to 1000 characters that are not all blank"))?;
     let page = api.store.events.search(&sought, cursor, limit).await.map_err(from_store)?;
-    Ok(Json(Found {
-        data: page.rows.into_iter().map(FoundView::from).collect(),
+    Ok(Json(EventSearchResultList {
+        data: page.rows.into_iter().map(EventSearchResult::from).collect(),
         next_cursor: page.next.map(Cursor::encode),
     }))
 }
 
-impl From<FoundEvent> for FoundView {
+impl From<FoundEvent> for EventSearchResult {
     fn from(found: FoundEvent) -> Self {
         Self {
             event: found.event.into(),

@@ -1,9 +1,10 @@
 //! `/api/v1/stats`: what happened in each minute or hour.
 
-use super::extract::Query;
+use super::extract::{self, Query};
+use super::paging::TimeWindow;
 use super::{Api, NotRead, from_store};
 use crate::problem::Problem;
-use crate::store::{Per, Statistic};
+use crate::store::{Per, Statistic, Window};
 use crate::telemetry::{Kind, quantile_ms};
 use axum::Json;
 use axum::extract::State;
@@ -12,41 +13,38 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
-/// The most spans in one response.
-const SPANS_MAX: i32 = 1_500;
+/// The most intervals in one response.
+const INTERVALS_MAX: i32 = 1_500;
 
-/// The default number of spans.
-const SPANS_DEFAULT: i32 = 60;
+/// The default number of intervals.
+const INTERVALS_DEFAULT: i32 = 60;
 
 /// What happened between two times.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Stats {
-    /// `minute` or `hour`.
-    #[schema(example = "minute")]
-    pub per: &'static str,
-    /// The first span begins at this time or later.
-    pub from: DateTime<Utc>,
-    /// The last span begins before this time.
-    pub to: DateTime<Utc>,
-    /// The sum of all spans.
-    pub total: Happened,
-    /// The spans that are not empty, oldest first.
-    pub data: Vec<Span>,
+pub struct Statistics {
+    /// The length of an interval.
+    pub per: Per,
+    /// The time range: all intervals begin in it. Both ends are given.
+    pub window: TimeWindow,
+    /// The sum of all intervals.
+    pub total: ActivityCounts,
+    /// The intervals that are not empty, oldest first.
+    pub data: Vec<StatisticsInterval>,
 }
 
 /// One minute or hour.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Span {
+pub struct StatisticsInterval {
     /// When it began.
-    pub at: DateTime<Utc>,
+    pub started_at: DateTime<Utc>,
     /// What happened in it.
     #[serde(flatten)]
-    pub happened: Happened,
+    pub counts: ActivityCounts,
 }
 
-/// What happened in a span of time.
+/// What happened in a period.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct Happened {
+pub struct ActivityCounts {
     /// New events.
     pub received: i64,
     /// Webhooks whose event was already stored.
@@ -67,14 +65,14 @@ pub struct Happened {
     /// Executions that were superseded by a newer state of their object.
     pub superseded: i64,
     /// The time from receipt to delivery.
-    pub latency: Latency,
+    pub latency: DeliveryLatency,
     /// The executions by destination.
-    pub destinations: BTreeMap<String, ByDestination>,
+    pub destinations: BTreeMap<String, DestinationActivityCounts>,
 }
 
 /// What happened to the executions of one destination.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct ByDestination {
+pub struct DestinationActivityCounts {
     /// Executions delivered.
     pub delivered: i64,
     /// Executions that failed.
@@ -84,42 +82,44 @@ pub struct ByDestination {
     /// Executions that were superseded by a newer state of their object.
     pub superseded: i64,
     /// The time from receipt to delivery.
-    pub latency: Latency,
+    pub latency: DeliveryLatency,
 }
 
 /// The time from receipt to first delivery. Later updates are not counted.
 #[derive(Debug, Default, Clone, Serialize, ToSchema)]
-pub struct Latency {
-    /// The median; null if there are none.
+pub struct DeliveryLatency {
+    /// The median in milliseconds; null if nothing was delivered.
     pub p50_ms: Option<u64>,
-    /// The 95th percentile.
+    /// The 95th percentile in milliseconds; null if nothing was delivered.
     pub p95_ms: Option<u64>,
-    /// The 99th percentile.
+    /// The 99th percentile in milliseconds; null if nothing was delivered.
     pub p99_ms: Option<u64>,
     /// The number of events per latency bucket.
-    pub buckets: Vec<Bucket>,
+    pub buckets: Vec<LatencyBucket>,
 }
 
 /// A latency bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Bucket {
-    /// The upper bound, inclusive; the lower bound is that of the bucket before. Null above the last bound.
+pub struct LatencyBucket {
+    /// The upper bound in milliseconds, inclusive; the lower bound is that of the bucket before. Null above the
+    /// last bound.
     pub le_ms: Option<u64>,
     /// The number of events.
     pub count: u64,
 }
 
-/// Which spans to return.
+/// Which intervals to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct StatsQuery {
-    /// `minute` (stored for 48 hours) or `hour` (stored for 400 days); the default is `minute`.
-    per: Option<String>,
-    /// Spans that begin at this time or later (RFC 3339); the default is 60 spans before `to`.
-    from: Option<DateTime<Utc>>,
-    /// Spans that begin before this time; the default is now. The range has at most 1,500 spans.
-    to: Option<DateTime<Utc>>,
+    /// The length of an interval: `minute` (stored for 48 hours, the default) or `hour` (stored for 400 days).
+    per: Option<Per>,
+    /// Intervals that begin at this time or later: a date, or a time as in RFC 3339. The default is 60 intervals
+    /// before `started_before`.
+    started_after: Option<String>,
+    /// Intervals that begin before this time; the default is now. The range has at most 1,500 intervals.
+    started_before: Option<String>,
 }
 
 /// Returns what happened in each minute or hour.
@@ -133,7 +133,7 @@ pub struct StatsQuery {
     tag = "health",
     params(StatsQuery),
     responses(
-        (status = 200, description = "What happened", body = Stats),
+        (status = 200, description = "What happened", body = Statistics),
         (status = 400, description = "A parameter cannot be read, or the range is too long", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
@@ -141,53 +141,60 @@ pub struct StatsQuery {
 pub(super) async fn stats(
     State(api): State<Api>,
     Query(query): Query<StatsQuery>,
-) -> Result<Json<Stats>, Problem> {
-    let per = match query.per.as_deref() {
-        None | Some("minute") => Per::Minute,
-        Some("hour") => Per::Hour,
-        Some(_) => return Err(Problem::bad_request("per: must be minute or hour.")),
-    };
-    let span = TimeDelta::from_std(per.duration()).map_err(|_| Problem::internal())?;
-    let to = match query.to {
-        Some(to) => to,
+) -> Result<Json<Statistics>, Problem> {
+    let per = query.per.unwrap_or(Per::Minute);
+    let length = TimeDelta::from_std(per.duration()).map_err(|_| Problem::internal())?;
+    let given = extract::window(
+        ("started_after", query.started_after.as_deref()),
+        ("started_before", query.started_before.as_deref()),
+    )?;
+    let before = match given.before {
+        Some(before) => before,
         None => api.store.reports.now().await.map_err(from_store)?,
     };
-    let too_far = || Problem::bad_request("from, to: a time is out of range.");
-    let default = to.checked_sub_signed(span * SPANS_DEFAULT);
-    let from = query.from.or(default).ok_or_else(too_far)?;
-    if from >= to || to.signed_duration_since(from) > span * SPANS_MAX {
-        return Err(Problem::bad_request(format!(
-            "from, to: from must lie before to, by at most {SPANS_MAX} {}s.",
-            per.as_str()
-        )));
+    let out_of_range = || Problem::invalid("started_after", "the time is out of range");
+    let default = before.checked_sub_signed(length * INTERVALS_DEFAULT);
+    let after = given.after.or(default).ok_or_else(out_of_range)?;
+    if after >= before || before.signed_duration_since(after) > length * INTERVALS_MAX {
+        return Err(Problem::invalid(
+            "started_after",
+            format_args!(
+                "must lie before started_before, or now, by at most {INTERVALS_MAX} {}s",
+                per.as_str()
+            ),
+        ));
     }
-    let rows = api.store.statistics.statistics(per, from, to).await.map_err(from_store)?;
-    Ok(Json(gathered(per, from, to, &rows)))
+    let rows = api.store.statistics.statistics(per, after, before).await.map_err(from_store)?;
+    let window = Window { after: Some(after), before: Some(before) };
+    Ok(Json(gathered(per, window, &rows)))
 }
 
-fn gathered(per: Per, from: DateTime<Utc>, to: DateTime<Utc>, rows: &[Statistic]) -> Stats {
-    let mut total = Sum::default();
-    let mut spans: BTreeMap<DateTime<Utc>, Sum> = BTreeMap::new();
+fn gathered(per: Per, window: Window, rows: &[Statistic]) -> Statistics {
+    let mut total = IntervalSum::default();
+    let mut intervals: BTreeMap<DateTime<Utc>, IntervalSum> = BTreeMap::new();
     for row in rows {
         total.add(row);
-        spans.entry(row.at).or_default().add(row);
+        intervals.entry(row.at).or_default().add(row);
     }
-    let data = spans.into_iter().map(|(at, sum)| Span { at, happened: sum.finish() }).collect();
-    Stats { per: per.as_str(), from, to, total: total.finish(), data }
+    let data = intervals
+        .into_iter()
+        .map(|(started_at, sum)| StatisticsInterval { started_at, counts: sum.finish() })
+        .collect();
+    Statistics { per, window: window.into(), total: total.finish(), data }
 }
 
-/// A span while its rows are added up.
+/// An interval while its rows are added up.
 #[derive(Default)]
-struct Sum {
-    happened: Happened,
+struct IntervalSum {
+    counts: ActivityCounts,
     /// By destination and upper bound.
     buckets: BTreeMap<String, BTreeMap<i64, u64>>,
 }
 
-impl Sum {
+impl IntervalSum {
     fn add(&mut self, row: &Statistic) {
-        let (sum, n) = (&mut self.happened, row.n);
-        let destination = |sum: &mut Happened, of: fn(&mut ByDestination) -> &mut i64| {
+        let (sum, n) = (&mut self.counts, row.n);
+        let destination = |sum: &mut ActivityCounts, of: fn(&mut DestinationActivityCounts) -> &mut i64| {
             *of(sum.destinations.entry(row.name.clone()).or_default()) += n;
         };
         let is = |kind: Kind| row.kind == kind.as_str();
@@ -218,27 +225,27 @@ impl Sum {
         }
     }
 
-    fn finish(self) -> Happened {
-        let Self { mut happened, buckets } = self;
+    fn finish(self) -> ActivityCounts {
+        let Self { mut counts, buckets } = self;
         let mut all: BTreeMap<i64, u64> = BTreeMap::new();
         for (name, buckets) in buckets {
             for (le_ms, count) in &buckets {
                 *all.entry(*le_ms).or_default() += count;
             }
-            happened.destinations.entry(name).or_default().latency = latency(&buckets);
+            counts.destinations.entry(name).or_default().latency = latency(&buckets);
         }
-        happened.latency = latency(&all);
-        happened
+        counts.latency = latency(&all);
+        counts
     }
 }
 
-fn latency(counted: &BTreeMap<i64, u64>) -> Latency {
+fn latency(counted: &BTreeMap<i64, u64>) -> DeliveryLatency {
     let bound = |le_ms: i64| u64::try_from(le_ms).ok().filter(|_| le_ms != i64::MAX);
     let buckets: Vec<_> = counted.iter().map(|(le_ms, count)| (bound(*le_ms), *count)).collect();
-    Latency {
+    DeliveryLatency {
         p50_ms: quantile_ms(&buckets, 0.5),
         p95_ms: quantile_ms(&buckets, 0.95),
         p99_ms: quantile_ms(&buckets, 0.99),
-        buckets: buckets.into_iter().map(|(le_ms, count)| Bucket { le_ms, count }).collect(),
+        buckets: buckets.into_iter().map(|(le_ms, count)| LatencyBucket { le_ms, count }).collect(),
     }
 }

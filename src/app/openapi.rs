@@ -4,12 +4,21 @@ use crate::api::IDEMPOTENCY_KEY;
 use crate::domain::source::WEBHOOKS;
 use crate::sources::{KINDS, Kind};
 use crate::{api, ingest};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::OpenApi as _;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{Object, Type};
+use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{
-    ContentBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Required, ResponseBuilder, Schema,
+    Content, ContentBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Required, ResponseBuilder, Schema, Server,
 };
+
+/// Where the schemas are.
+const SCHEMAS: &str = "#/components/schemas/";
+
+/// The problems of a webhook, whose codes may also be the checks of its source.
+const WEBHOOK_PROBLEM: &str = "WebhookProblem";
 
 /// The description of the API: the routes that every command has.
 pub fn openapi() -> OpenApi {
@@ -28,7 +37,100 @@ fn of_kinds(kinds: &[Kind]) -> OpenApi {
     }
     describe_webhook(&mut description, kinds);
     describe_idempotency(&mut description);
+    complete(&mut description);
     description
+}
+
+/// Marks every property of a response as required, since the service sends all of them: null, if it has no value.
+/// States of every operation whether it requires a key.
+pub(super) fn complete(description: &mut OpenApi) {
+    state_security(description);
+    let Ok(Value::Object(whole)) = serde_json::to_value(&*description) else { return };
+    let schemas = whole.get("components").and_then(|components| components.get("schemas"));
+    let Some(Value::Object(schemas)) = schemas else { return };
+    let references: BTreeMap<_, _> =
+        schemas.iter().map(|(name, schema)| (name.as_str(), references_of(schema))).collect();
+    let operations: Vec<_> = whole
+        .get("paths")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(|paths| paths.values().filter_map(Value::as_object).flat_map(|path| path.values()))
+        .collect();
+    let named = |part: &str| {
+        let mut found: BTreeSet<String> = BTreeSet::new();
+        let mut next: Vec<String> =
+            operations.iter().filter_map(|operation| operation.get(part)).flat_map(references_of).collect();
+        while let Some(name) = next.pop() {
+            next.extend(references.get(name.as_str()).into_iter().flatten().cloned());
+            if !found.insert(name) {
+                next.retain(|name| !found.contains(name));
+            }
+        }
+        found
+    };
+    let (sent, received) = (named("responses"), named("requestBody"));
+    for (name, schema) in description.components.iter_mut().flat_map(|components| &mut components.schemas) {
+        if sent.contains(name)
+            && !received.contains(name)
+            && let RefOr::T(schema) = schema
+        {
+            require_properties(schema);
+        }
+    }
+}
+
+fn state_security(description: &mut OpenApi) {
+    let by_default = description.security.clone();
+    let operations =
+        description.paths.paths.values_mut().flat_map(|path| {
+            [&mut path.get, &mut path.post, &mut path.put, &mut path.patch, &mut path.delete]
+        });
+    for operation in operations.flatten() {
+        match &operation.security {
+            None => operation.security.clone_from(&by_default),
+            // What the routes write for "without a key" means "with or without one".
+            Some(security) if *security == [SecurityRequirement::default()] => {
+                operation.security = Some(Vec::new());
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// The names of the schemas to which a part of the description refers.
+fn references_of(part: &Value) -> Vec<String> {
+    match part {
+        Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, value)| match value.as_str().filter(|_| name == "$ref") {
+                Some(reference) => reference.strip_prefix(SCHEMAS).map(str::to_owned).into_iter().collect(),
+                None => references_of(value),
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(references_of).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn require_properties(schema: &mut Schema) {
+    match schema {
+        Schema::Object(object) => object.required = object.properties.keys().cloned().collect(),
+        Schema::AllOf(all) => {
+            for part in &mut all.items {
+                if let RefOr::T(part) = part {
+                    require_properties(part);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The base address in the description.
+pub(super) fn server(path: &str) -> Server {
+    let mut server = Server::new(path);
+    server.description = Some("This service".to_owned());
+    server
 }
 
 /// Gives an example to each property that only a sender can exemplify.
@@ -52,8 +154,16 @@ fn add_examples(description: &mut OpenApi, kind: &Kind) {
 
 /// Completes the webhook's operation: an example of its path, and the headers that carry a signature.
 fn describe_webhook(description: &mut OpenApi, kinds: &[Kind]) {
+    add_webhook_problem(description);
     let webhook = description.paths.paths.get_mut("/api/v1/webhooks/{source}");
     let Some(operation) = webhook.and_then(|path| path.post.as_mut()) else { return };
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response
+            && let Some(content) = response.content.get_mut("application/problem+json")
+        {
+            *content = RefOr::T(Content::new(Some(Ref::from_schema_name(WEBHOOK_PROBLEM))));
+        }
+    }
     let parameters = operation.parameters.get_or_insert_default();
     for parameter in parameters.iter_mut() {
         if let RefOr::T(source) = parameter {
@@ -132,6 +242,23 @@ pub(super) fn describe_idempotency(description: &mut OpenApi) {
     }
 }
 
+/// A problem whose code is open: a source names the check that a webhook failed.
+fn add_webhook_problem(description: &mut OpenApi) {
+    let Some(components) = &mut description.components else { return };
+    let Some(RefOr::T(Schema::Object(problem))) = components.schemas.get("Problem") else { return };
+    let mut problem = problem.clone();
+    problem.description = Some(
+        "A problem document (RFC 9457) in answer to a webhook. A source that rejects one names the failed check \
+         as the code."
+            .to_owned(),
+    );
+    let mut code = Object::with_type(Type::String);
+    code.description = Some("A code of a problem, or the check that the webhook failed.".to_owned());
+    code.example = Some("signature_no_match".into());
+    problem.properties.insert("code".to_owned(), RefOr::T(Schema::Object(code)));
+    components.schemas.insert(WEBHOOK_PROBLEM.to_owned(), RefOr::T(Schema::Object(problem)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,11 +278,12 @@ mod tests {
     #[test]
     fn the_examples_are_those_of_the_first_kind() {
         let described = described(&[TEA, crate::sources::stripe::KIND]);
-        let properties = &described["components"]["schemas"]["EventView"]["properties"];
+        let properties = &described["components"]["schemas"]["Event"]["properties"];
         for (property, example) in [("source", "tea"), ("event_id", "t-1"), ("type", "tea.brewed")] {
             assert_eq!(properties[property]["example"], example, "{property}");
         }
-        assert!(described["components"]["schemas"]["Problem"]["properties"]["type"]["example"].is_null());
+        let problem = &described["components"]["schemas"]["Problem"]["properties"];
+        assert_eq!(problem["type"]["example"], "urn:eventbridge:problem:bad_request");
         let parameters = &described["paths"]["/api/v1/webhooks/{source}"]["post"]["parameters"];
         assert_eq!(parameters[0]["example"], "tea");
     }
@@ -186,5 +314,52 @@ mod tests {
         let names: Vec<_> = headers.iter().map(|header| &header["name"]).collect();
         assert_eq!(names, [&json!("Tea-Signature"), &json!("Stripe-Signature")]);
         assert!(headers.iter().all(|header| header["required"] == false), "{headers:?}");
+    }
+
+    #[test]
+    fn every_field_of_an_answer_is_required_and_an_optional_field_of_a_request_is_not() {
+        let mut described = described(&[TEA]);
+        let schemas = described["components"]["schemas"].take();
+        let names = |value: &Value| -> BTreeSet<String> {
+            let words = value.as_array().into_iter().flatten();
+            words.map(|word| word.as_str().expect("a name").to_owned()).collect()
+        };
+        for sent in ["Event", "Execution", "Problem", "WebhookProblem", "DestinationPause", "TimeWindow"] {
+            let properties = schemas[sent]["properties"].as_object().expect(sent);
+            assert_eq!(names(&schemas[sent]["required"]), properties.keys().cloned().collect(), "{sent}");
+        }
+        let own = &schemas["EventDetail"]["allOf"][1];
+        assert_eq!(
+            names(&own["required"]),
+            ["executions", "payload", "payload_removal"].map(str::to_owned).into()
+        );
+        assert_eq!(schemas["Execution"]["properties"]["remote_id"]["type"], json!(["string", "null"]));
+    }
+
+    #[test]
+    fn a_field_that_is_sent_and_received_stays_as_declared() {
+        let mut description = of_kinds(&[TEA]);
+        let components = description.components.as_mut().expect("components");
+        let RefOr::T(Schema::Object(request)) =
+            components.schemas.get_mut("PauseRequest").expect("a request")
+        else {
+            panic!("no object")
+        };
+        request.properties.insert("until".to_owned(), RefOr::T(Schema::Object(Object::new())));
+        complete(&mut description);
+        let described = serde_json::to_value(description).expect("JSON");
+        assert_eq!(described["components"]["schemas"]["PauseRequest"]["required"], json!(["note"]));
+    }
+
+    #[test]
+    fn every_operation_states_whether_it_requires_a_key() {
+        let described = described(&[TEA]);
+        let security = |path: &str, method: &str| described["paths"][path][method]["security"].clone();
+        assert_eq!(security("/api/v1/events", "get"), json!([{"key": []}]));
+        for open in ["/api/v1/health", "/livez", "/readyz"] {
+            assert_eq!(security(open, "get"), json!([]), "{open}");
+        }
+        assert_eq!(security("/api/v1/webhooks/{source}", "post"), json!([]));
+        assert_eq!(described["servers"][0]["url"], "/");
     }
 }

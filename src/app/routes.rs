@@ -1,12 +1,12 @@
 //! The routes of each role, and their middleware.
 
 use super::base_path::BasePath;
-use super::openapi::{describe_idempotency, openapi};
+use super::openapi::{self, openapi};
 use crate::api::{self, Api};
 use crate::auth;
 use crate::config::Access;
 use crate::ingest::{self, Ingest};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::server::{self, Middleware};
 use crate::store::IdempotencyKeys;
 use crate::ui::{self, Ui};
@@ -16,7 +16,6 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
-use utoipa::openapi::Server;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -39,8 +38,11 @@ pub(super) fn router(routes: Routes, middleware: &Arc<Middleware>) -> Router {
     let mut description = openapi();
     let (more_routes, more_description) = more.split_for_parts();
     description.merge(more_description);
-    describe_idempotency(&mut description);
-    description.servers = base_path.map(|base_path| vec![Server::new(base_path.as_str())]);
+    openapi::describe_idempotency(&mut description);
+    openapi::complete(&mut description);
+    if let Some(base_path) = base_path {
+        description.servers = Some(vec![openapi::server(base_path.as_str())]);
+    }
     let (mut protected, mut open) = (Router::from(api::protected()), Router::from(api::open()));
     let place = if metrics_are_open { &mut open } else { &mut protected };
     *place = std::mem::take(place).merge(api::metrics());
@@ -109,7 +111,7 @@ async fn webhook_or(
 fn not_allowed() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
+        ProblemCode::MethodNotAllowed,
         "Not with this method",
         "The address exists, but not for this method; /docs lists all addresses and methods.",
     )

@@ -4,7 +4,7 @@
 
 use super::command_context::CommandContext;
 use super::{environment, output, table};
-use crate::api::FailureView;
+use crate::api::FailureGroup;
 use crate::domain::audit::{self, ACKNOWLEDGEMENT_NOTE_MAX};
 use crate::store::FailureFilter;
 use anyhow::Context;
@@ -48,11 +48,11 @@ pub(super) async fn run(args: AcknowledgeArgs) -> anyhow::Result<ExitCode> {
     println!("{}\n", summary(&args, is_changed));
     let more = if after.count_is_cut { "more than " } else { "" };
     let row = vec![
-        after.group,
+        after.id,
         after.destination,
         after.error_class,
         format!("{more}{}", after.count),
-        format!("{}", after.last_seen.format("%Y-%m-%d %H:%M UTC")),
+        format!("{}", after.last_seen_at.format("%Y-%m-%d %H:%M UTC")),
     ];
     print!("{}", table::render(&["group", "destination", "class", "failed", "last seen"], &[row]));
     Ok(ExitCode::SUCCESS)
@@ -71,7 +71,7 @@ fn summary(args: &AcknowledgeArgs, is_changed: bool) -> &'static str {
 }
 
 /// The group, as the API shows it.
-async fn group(context: &CommandContext, key: &str) -> anyhow::Result<FailureView> {
+async fn group(context: &CommandContext, key: &str) -> anyhow::Result<FailureGroup> {
     let filter = FailureFilter { key: Some(key.to_owned()), ..FailureFilter::default() };
     let found = context.store.failure_groups.failures(&filter, None, 1).await?.rows.pop();
     let found = found.context("no failed execution has this group; eventbridge status lists the groups")?;

@@ -50,7 +50,7 @@ impl Refusals {
     }
 
     pub(super) fn as_json(&self) -> Value {
-        self.0.iter().map(|(id, reason)| json!({"execution": id, "why": reason})).collect()
+        self.0.iter().map(|(id, reason)| json!({"execution_id": id, "reason": reason})).collect()
     }
 
     /// Failure if there is a refusal.

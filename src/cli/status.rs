@@ -213,11 +213,11 @@ impl Found {
                 .map(|snapshot| snapshot.rejected.as_ref().map_or(0, |rejected| rejected.count)),
             "has_more_failures": open.map(|open| open.count > open.groups.len()),
             "failures": open.map(|open| open.groups.iter().map(|group| json!({
-                "group": group.key,
+                "id": group.key,
                 "destination": group.destination,
                 "error_class": group.error_class,
                 "count": group.count,
-                "sample_execution": group.sample,
+                "sample_execution_id": group.sample,
             })).collect::<Vec<_>>()),
             "unacknowledged_failures": open.map(|open| open.count),
             "has_worker": snapshot.and_then(|snapshot| snapshot.has_worker),
@@ -233,7 +233,7 @@ impl Found {
                 "waiting_for_retry": of.backlog.map(|backlog| backlog.later),
                 "next_retry_at": of.backlog.and_then(|backlog| backlog.next_at),
                 "oldest_pending_seconds": oldest(of).map(|oldest| oldest.waited.as_secs()),
-                "oldest_pending_execution": oldest(of).map(|oldest| oldest.execution),
+                "oldest_pending_execution_id": oldest(of).map(|oldest| oldest.execution),
                 "clears_in_seconds": of.backlog.and_then(|backlog| backlog.clears_in).map(seconds),
             })).collect::<Vec<_>>()),
         })

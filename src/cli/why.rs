@@ -36,7 +36,7 @@ pub(super) struct WhyArgs {
 /// An event and what happened to it.
 #[derive(Debug, Serialize)]
 struct Story {
-    event: i64,
+    event_key: i64,
     event_id: String,
     #[serde(rename = "type")]
     event_type: String,
@@ -98,7 +98,7 @@ async fn story_of(context: &CommandContext, found: FoundEvent) -> anyhow::Result
     let mut timeline: Vec<_> = lines.into_iter().map(entry).collect();
     timeline.extend(turns(context, &chapters, now).await?);
     Ok(Story {
-        event: event.id,
+        event_key: event.id,
         event_id: event.event_id.clone(),
         event_type: event.event_type.clone(),
         about: about(&found),

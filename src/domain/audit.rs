@@ -1,6 +1,8 @@
 //! The audit log's callers, actions and subjects, and the limits of a note.
 
+use serde::{Deserialize, Serialize};
 use std::str::FromStr;
+use utoipa::ToSchema;
 
 /// The longest note of a pause, in characters.
 pub const PAUSE_NOTE_MAX: usize = 500;
@@ -48,30 +50,41 @@ impl Caller {
     }
 }
 
-/// A manual action.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A manual action. Later versions may add values: accept unknown ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = AuditAction)]
 pub enum Action {
     /// An execution is retried.
+    #[serde(rename = "execution.retried")]
     ExecutionRetried,
     /// An execution is cancelled.
+    #[serde(rename = "execution.cancelled")]
     ExecutionCancelled,
     /// The executions that match a filter are retried.
+    #[serde(rename = "executions.retried")]
     ExecutionsRetried,
     /// The events that match a filter are replayed.
+    #[serde(rename = "events.replayed")]
     EventsReplayed,
     /// A bulk task is cancelled.
     TaskCancelled,
     /// An operator paused an instance.
+    #[serde(rename = "destination.paused")]
     DestinationPaused,
     /// An operator resumed an instance.
+    #[serde(rename = "destination.resumed")]
     DestinationResumed,
     /// A failure group is acknowledged.
+    #[serde(rename = "failure.acknowledged")]
     FailureAcknowledged,
     /// The acknowledgement of a failure group is removed.
+    #[serde(rename = "failure.unacknowledged")]
     FailureUnacknowledged,
     /// The data of a customer is erased.
+    #[serde(rename = "customer.erased")]
     CustomerErased,
     /// Old events or payloads are removed.
+    #[serde(rename = "events.pruned")]
     EventsPruned,
 }
 
@@ -103,8 +116,10 @@ pub struct Subject<'a> {
     pub id: Option<&'a str>,
 }
 
-/// The kind of an audit subject.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What kind of thing a manual action changed. Later versions may add values: accept unknown ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AuditSubjectKind)]
 pub enum SubjectKind {
     /// One execution.
     Execution,

@@ -12,8 +12,10 @@
 //! only `running` executions, because it must hold their lease.
 
 use super::event::StoredEvent;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use utoipa::ToSchema;
 
 /// An execution's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,7 +111,9 @@ pub struct NewExecution {
 }
 
 /// The state of an execution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ExecutionStatus)]
 pub enum Status {
     /// Waits, as its reason says: it is new, or is retried later.
     Pending,
@@ -202,6 +206,56 @@ impl Status {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// How an attempt ended. Later versions may add values: accept unknown ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// The destination has it.
+    Delivered,
+    /// The destination declined it.
+    Skipped,
+    /// The destination refused it for good.
+    Permanent,
+    /// What it would write to does not exist any more.
+    Gone,
+    /// It failed, and a later attempt may succeed.
+    Transient,
+    /// The destination asked for fewer calls.
+    Throttled,
+    /// The write was sent, and its result is unknown.
+    Ambiguous,
+    /// An earlier write was searched for, and it is still unknown whether it took effect.
+    InDoubt,
+    /// Only the operator can fix the cause.
+    NeedsOperator,
+    /// Something outside the execution prevents it for now.
+    Blocked,
+    /// The worker was stopped during it.
+    Interrupted,
+    /// The worker died or stalled during it.
+    Crashed,
+}
+
+impl AttemptOutcome {
+    /// The word in the database and in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Skipped => "skipped",
+            Self::Permanent => "permanent",
+            Self::Gone => "gone",
+            Self::Transient => "transient",
+            Self::Throttled => "throttled",
+            Self::Ambiguous => "ambiguous",
+            Self::InDoubt => "in_doubt",
+            Self::NeedsOperator => "needs_operator",
+            Self::Blocked => "blocked",
+            Self::Interrupted => "interrupted",
+            Self::Crashed => "crashed",
+        }
     }
 }
 

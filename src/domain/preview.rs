@@ -11,9 +11,11 @@
 
 use super::execution::{ExecutionId, Status};
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// Creates the preview of an execution.
 pub type Previewer =
@@ -57,8 +59,10 @@ pub struct PreviewColumn {
     pub is_written: bool,
 }
 
-/// The effect of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The effect of an attempt. Later versions may add values: accept unknown ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = PreviewEffect)]
 pub enum Effect {
     /// It creates an entry at the destination.
     Create,
@@ -96,7 +100,9 @@ pub struct PreviewRequest {
 }
 
 /// In which case a request is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = PreviewCondition)]
 pub enum When {
     /// In any case.
     Always,

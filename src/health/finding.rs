@@ -2,7 +2,9 @@
 
 use crate::domain::humanize::humanize_age;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use std::str::FromStr;
+use utoipa::ToSchema;
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +39,9 @@ pub struct Notice {
 }
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = FindingLevel)]
 pub enum Level {
     /// Nothing needs to be done.
     #[default]
@@ -49,7 +53,8 @@ pub enum Level {
 }
 
 /// When an operator should hear of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Urgency {
     /// At once, also at night: each hour counts, because events may never arrive or customers are not charged.
     Wake,
@@ -68,7 +73,8 @@ impl Urgency {
 }
 
 /// What a finding is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum FindingKind {
     /// The database cannot be used.
     Database,

@@ -20,7 +20,7 @@ use crate::domain::execution::NewExecution;
 use crate::domain::source::WEBHOOKS;
 use crate::domain::subscription::Subscription;
 use crate::domain::unanswered::ClaimedEvent;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::sources::{Registry, Rejection, astray};
 use crate::telemetry::{LogThrottle, Metrics, Webhook};
 use axum::Json;
@@ -92,12 +92,19 @@ pub fn routes() -> OpenApiRouter<Arc<Ingest>> {
 
 /// The response to an event that is stored.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Received {
+pub struct WebhookReceipt {
     /// Always `webhook received`.
-    #[schema(example = "webhook received")]
-    pub status: &'static str,
+    pub status: ReceiptStatus,
     /// Whether the event is new; `false` for one that was stored before.
     pub accepted: bool,
+}
+
+/// The state of a webhook whose event is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub enum ReceiptStatus {
+    /// Its event is committed.
+    #[serde(rename = "webhook received")]
+    Received,
 }
 
 /// Receives a webhook.
@@ -114,8 +121,9 @@ pub struct Received {
     ),
     request_body(content = serde_json::Value, description = "An event as its sender sends it, signed in a header; at most 2 MiB", content_type = "application/json"),
     responses(
-        (status = 200, description = "Committed, now or earlier", body = Received),
+        (status = 200, description = "Committed, now or earlier", body = WebhookReceipt),
         (status = 400, description = "Not signed with a configured secret, or not an event; nothing is stored", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "In dev: the Host or Origin is neither this machine's nor that of PUBLIC_URL", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such source; the response to a signed request has the right path", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body arrived too slowly", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 2 MiB", body = Problem, content_type = "application/problem+json"),
@@ -183,7 +191,7 @@ impl Ingest {
         }
     }
 
-    async fn accept(&self, source: Option<&str>, request: Request) -> Result<Received, NotAccepted> {
+    async fn accept(&self, source: Option<&str>, request: Request) -> Result<WebhookReceipt, NotAccepted> {
         let Some(source) = source.and_then(|name| self.sources.meant(name)) else {
             return Err(self.reject_astray(request).await);
         };
@@ -214,7 +222,7 @@ impl Ingest {
         })?;
         let accepted = stored == Stored::New;
         info!(event_id, accepted, "webhook received");
-        Ok(Received { status: "webhook received", accepted })
+        Ok(WebhookReceipt { status: ReceiptStatus::Received, accepted })
     }
 
     /// Rejects a request that names no source. With the signature header of a source it is a webhook that went
@@ -340,14 +348,14 @@ fn no_such_source() -> NotAccepted {
 }
 
 fn too_large() -> NotAccepted {
-    const CODE: &str = "body_too_large";
+    const CODE: &str = ProblemCode::BodyTooLarge.as_str();
     let detail = format!("A webhook's body may have at most {BODY_BYTES_MAX} bytes.");
     let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, CODE, "The body is too large", detail);
     NotAccepted::rejected(CODE, problem)
 }
 
 fn too_slow(timeout: Duration) -> NotAccepted {
-    const CODE: &str = "body_too_slow";
+    const CODE: &str = ProblemCode::BodyTooSlow.as_str();
     let detail = format!("A webhook's body must arrive within {} s.", timeout.as_secs());
     let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, CODE, "The body arrived too slowly", detail);
     NotAccepted::rejected(CODE, problem)
@@ -358,7 +366,7 @@ fn not_stored(error: WriteError) -> NotAccepted {
         WriteError::Refused => (
             Problem::new(
                 StatusCode::BAD_REQUEST,
-                "event_refused",
+                ProblemCode::EventRefused,
                 "The event cannot be stored",
                 "The database rejects this event's data; the log has the reason. Nothing was stored.",
             ),

@@ -1,7 +1,7 @@
 //! Extractors for the parameters of pages; invalid parameters lead to an error page.
 
 use super::error_page::ErrorPage;
-use crate::store::{Cursor, Window};
+use crate::store::{Cursor, WINDOW_DAYS_DEFAULT, Window};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,7 +11,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 pub(super) const ROWS: u32 = 50;
 
 /// The time range, in days, of a list whose filter has no index.
-pub(super) const DAYS: i64 = 30;
+pub(super) const DAYS: i64 = WINDOW_DAYS_DEFAULT;
 
 /// The query string.
 pub(super) struct Query<T>(pub T);

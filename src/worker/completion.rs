@@ -19,6 +19,7 @@
 use super::backoff::wait_before;
 use crate::config::RetrySettings;
 use crate::domain::delivery::{Failure, Outcome};
+use crate::domain::execution::AttemptOutcome;
 use crate::store::{Claimed, CompletedExecution, Conclusion, EndedAttempt, Settlement};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use std::time::Duration;
 const SEARCHES_MAX: u32 = 3;
 
 /// The word for an attempt that only the operator can help.
-pub(super) const NEEDS_OPERATOR: &str = "needs_operator";
+pub(super) const NEEDS_OPERATOR: &str = AttemptOutcome::NeedsOperator.as_str();
 
 /// The shortest wait if a destination asks for fewer calls.
 const THROTTLED_WAIT_MIN: Duration = Duration::from_millis(250);
@@ -83,7 +84,7 @@ pub(super) fn interrupted(claimed: &Claimed, duration: Duration) -> CompletedExe
         ..Detail::default()
     };
     CompletedExecution {
-        attempt: detail.of(claimed, "interrupted", duration),
+        attempt: detail.of(claimed, AttemptOutcome::Interrupted.as_str(), duration),
         conclusion: postpone(Duration::ZERO),
         settlement: Settlement::InDoubt { since: Duration::ZERO },
         came_through: false,
@@ -99,12 +100,12 @@ pub(super) fn delivered_in_lane(
     left_out: &[String],
     duration: Duration,
 ) -> EndedAttempt {
-    Detail::answer(status, request_id, left_out).of(claimed, "delivered", duration)
+    Detail::answer(status, request_id, left_out).of(claimed, AttemptOutcome::Delivered.as_str(), duration)
 }
 
 /// An attempt in which the destination refused the newest state of its lane's object for good.
 pub(super) fn refused_in_lane(claimed: &Claimed, failure: Failure, duration: Duration) -> EndedAttempt {
-    Detail::from(failure).of(claimed, "permanent", duration)
+    Detail::from(failure).of(claimed, AttemptOutcome::Permanent.as_str(), duration)
 }
 
 /// Postpones an execution for a reason outside it: no attempt is counted.
@@ -210,16 +211,17 @@ fn non_empty(text: String) -> Option<String> {
 
 /// The word for an outcome in the list of attempts, in metrics and in the log.
 const fn word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Delivered { .. } => "delivered",
-        Outcome::Skipped { .. } => "skipped",
-        Outcome::Permanent(_) => "permanent",
-        Outcome::Gone(_) => "gone",
-        Outcome::Transient { .. } => "transient",
-        Outcome::Throttled { .. } => "throttled",
-        Outcome::Ambiguous { .. } => "ambiguous",
-        Outcome::InDoubt { .. } => "in_doubt",
-        Outcome::NeedsOperator(_) => NEEDS_OPERATOR,
-        Outcome::Blocked { .. } => "blocked",
-    }
+    let outcome = match outcome {
+        Outcome::Delivered { .. } => AttemptOutcome::Delivered,
+        Outcome::Skipped { .. } => AttemptOutcome::Skipped,
+        Outcome::Permanent(_) => AttemptOutcome::Permanent,
+        Outcome::Gone(_) => AttemptOutcome::Gone,
+        Outcome::Transient { .. } => AttemptOutcome::Transient,
+        Outcome::Throttled { .. } => AttemptOutcome::Throttled,
+        Outcome::Ambiguous { .. } => AttemptOutcome::Ambiguous,
+        Outcome::InDoubt { .. } => AttemptOutcome::InDoubt,
+        Outcome::NeedsOperator(_) => AttemptOutcome::NeedsOperator,
+        Outcome::Blocked { .. } => AttemptOutcome::Blocked,
+    };
+    outcome.as_str()
 }

@@ -125,9 +125,9 @@ async fn everyone_sees_that_a_destination_is_left_alone_and_why() {
         }
     })
     .await;
-    let rest = &view["backing_off"];
+    let rest = &view["back_off"];
     assert_eq!(
-        (&rest["after"], &rest["processes"], &rest["workers"]),
+        (&rest["reason"], &rest["process_count"], &rest["worker_count"]),
         (&json!("repeated 502"), &json!(1), &json!(1))
     );
     // One of them is tried, to find out whether the destination works again. The others wait.

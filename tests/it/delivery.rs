@@ -592,7 +592,7 @@ async fn an_operator_error_pauses_the_destination_until_fixed_and_costs_no_attem
         let health = service.get("/api/v1/health").await.json();
         let paused = &health["destinations"][0];
         assert_eq!((health["status"].clone(), paused["name"].clone()), (json!("degraded"), json!("notion")));
-        assert_eq!(paused["class"], class);
+        assert_eq!(paused["error_class"], class);
         assert!(paused["remedy"].as_str().unwrap().contains(remedy), "{health}");
 
         service.sandbox.clear_faults();

@@ -67,7 +67,7 @@ async fn failures_of_one_cause_form_a_group_with_their_amount_and_a_remedy() {
         ("count", json!(4)),
         ("count_is_cut", json!(false)),
         ("acknowledged", json!(false)),
-        ("sample_execution", json!(4)),
+        ("sample_execution_id", json!(4)),
     ] {
         assert_eq!(group[field], expected, "{field}");
     }
@@ -77,14 +77,14 @@ async fn failures_of_one_cause_form_a_group_with_their_amount_and_a_remedy() {
     );
     let story = service.get("/executions/4").await.body;
     assert!(story.contains(group["remedy"].as_str().unwrap()), "{story}");
-    assert!(group["first_seen"].as_str().unwrap() < group["last_seen"].as_str().unwrap());
+    assert!(group["first_seen_at"].as_str().unwrap() < group["last_seen_at"].as_str().unwrap());
     assert_eq!(
         (found[0]["count"].clone(), found[0]["pattern"].clone()),
         (json!(1), json!("Notion: Something else is wrong."))
     );
-    let key = group["group"].as_str().unwrap();
+    let key = group["id"].as_str().unwrap();
     assert_eq!(service.get(&format!("/api/v1/failures/{key}")).await.json(), *group);
-    let listing = service.get(&format!("/api/v1/executions?failure={key}")).await.json();
+    let listing = service.get(&format!("/api/v1/executions?failure_group_id={key}")).await.json();
     assert_eq!(listing["data"].as_array().unwrap().len(), 4);
     assert_eq!(groups(&service, "?limit=1").await.len(), 1);
     assert!(groups(&service, "?destination=elsewhere").await.is_empty());
@@ -110,7 +110,7 @@ async fn a_group_has_the_remedy_of_its_newest_failure() {
 async fn an_acknowledgement_is_audited_and_a_later_failure_reopens_the_group() {
     let service = Service::start().await;
     refused(&service, "This is wrong.", &invoice(1, "in_1", "eur"), 1).await;
-    let key = groups(&service, "").await[0]["group"].as_str().unwrap().to_owned();
+    let key = groups(&service, "").await[0]["id"].as_str().unwrap().to_owned();
     for odd in
         [json!({}), json!({"note": " "}), json!({"note": "x".repeat(1001)}), json!({"note": "a", "by": "b"})]
     {
@@ -128,7 +128,7 @@ async fn an_acknowledgement_is_audited_and_a_later_failure_reopens_the_group() {
         (json!(true), json!("The column was a text."))
     );
     assert!(known["acknowledged_at"].is_string() && known["acknowledged_by"].is_string());
-    let audit = service.get(&format!("/api/v1/audit?subject=failure%20{key}")).await.json();
+    let audit = service.get(&format!("/api/v1/audit?subject_kind=failure&subject_id={key}")).await.json();
     assert_eq!(audit["data"][0]["action"], "failure.acknowledged", "{audit}");
     assert_eq!(audit["data"][0]["detail"]["note"], "The column was a text.");
     assert_eq!(groups(&service, "?acknowledged=true").await.len(), 1);
@@ -136,7 +136,7 @@ async fn an_acknowledgement_is_audited_and_a_later_failure_reopens_the_group() {
 
     refused(&service, "This is wrong.", &invoice(2, "in_2", "eur"), 2).await;
     let news = groups(&service, "?acknowledged=false").await;
-    assert_eq!((news[0]["group"].as_str(), news[0]["count"].clone()), (Some(key.as_str()), json!(2)));
+    assert_eq!((news[0]["id"].as_str(), news[0]["count"].clone()), (Some(key.as_str()), json!(2)));
     assert_eq!(news[0]["note"], "The column was a text.", "the earlier note is still included");
 }
 
@@ -145,14 +145,14 @@ async fn a_revoked_acknowledgement_is_audited_once() {
     let service = Service::start().await;
     refused(&service, "This is wrong.", &invoice(1, "in_1", "eur"), 1).await;
     let before = groups(&service, "").await[0].clone();
-    let key = before["group"].as_str().unwrap();
+    let key = before["id"].as_str().unwrap();
     acknowledge(&service, key, &json!({"note": "It is known."})).await;
     let acknowledgement = format!("/api/v1/failures/{key}/acknowledge");
     for _ in 0..2 {
         let back = service.send(Method::DELETE, &acknowledgement, &[]).await;
         assert_eq!((back.status, back.json()), (StatusCode::OK, before.clone()));
     }
-    let audit = service.get(&format!("/api/v1/audit?subject=failure%20{key}")).await.json();
+    let audit = service.get(&format!("/api/v1/audit?subject_kind=failure&subject_id={key}")).await.json();
     let actions: Vec<_> =
         audit["data"].as_array().unwrap().iter().map(|line| line["action"].clone()).collect();
     assert_eq!(actions, ["failure.unacknowledged", "failure.acknowledged"]);
@@ -179,7 +179,7 @@ async fn an_ungrouped_failure_gets_the_same_group() {
         }
     })
     .await;
-    for field in ["group", "pattern", "error_class", "first_seen", "last_seen"] {
+    for field in ["id", "pattern", "error_class", "first_seen_at", "last_seen_at"] {
         assert_eq!(after[0][field], before[0][field], "{field}");
     }
 }
@@ -221,6 +221,6 @@ async fn a_retry_that_fails_again_is_no_first_failure() {
     assert_eq!(service.post("/api/v1/executions/1/retry").await.status, StatusCode::ACCEPTED);
     service.until_finished(1).await;
     let again = groups(&service, "").await.remove(0);
-    assert_eq!(again["first_seen"], first["first_seen"]);
-    assert!(again["last_seen"].as_str().unwrap() > first["last_seen"].as_str().unwrap(), "{again}");
+    assert_eq!(again["first_seen_at"], first["first_seen_at"]);
+    assert!(again["last_seen_at"].as_str().unwrap() > first["last_seen_at"].as_str().unwrap(), "{again}");
 }

@@ -43,7 +43,7 @@ async fn a_very_deep_signed_event_is_stored_shown_and_delivered() {
         for execution in service.until_finished(bodies.len()).await {
             let status = execution["status"].as_str().unwrap();
             assert!(matches!(status, "success" | "skipped" | "superseded"), "{mode}: {execution}");
-            let (event, id) = (execution["event"].as_i64().unwrap(), execution["id"].as_i64().unwrap());
+            let (event, id) = (execution["event_key"].as_i64().unwrap(), execution["id"].as_i64().unwrap());
             for place in [
                 format!("/api/v1/events/{event}"),
                 format!("/api/v1/events/{event}/payload"),
@@ -92,7 +92,7 @@ async fn no_path_or_query_causes_a_server_error() {
         "limit=99999999999999999999",
         "cursor=%F0%9F%92%A9",
         "cursor=-9e9",
-        "from=2026-13-45",
+        "started_after=2026-13-45",
         "q=%00",
         "type=%25%25",
         "q='%22;--",

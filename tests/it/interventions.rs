@@ -35,8 +35,10 @@ async fn destination_with(service: &Service, pending: u64) -> Value {
 /// The audit entries, newest first.
 async fn audited(service: &Service) -> Vec<String> {
     let audit = service.get("/api/v1/audit").await.json();
-    let entry =
-        |line: &Value| format!("{} {}", line["action"].as_str().unwrap(), line["subject"].as_str().unwrap());
+    let entry = |line: &Value| {
+        let words = ["action", "subject_kind", "subject_id"].map(|part| line[part].as_str());
+        words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    };
     audit["data"].as_array().unwrap().iter().map(entry).collect()
 }
 
@@ -112,9 +114,9 @@ async fn a_manual_pause_is_neither_ended_by_a_probe_nor_replaced_by_an_error() {
     let paused = pause(&service, " moving house ").await;
     assert_eq!(paused.status, 200, "{paused:?}");
     let view = paused.json();
-    assert_eq!((&view["state"], &view["pause"]["class"]), (&json!("paused"), &json!("manual")));
+    assert_eq!((&view["state"], &view["pause"]["origin"]), (&json!("paused"), &json!("operator")));
     assert_eq!(
-        (&view["pause"]["reason"], &view["pause"]["by"]),
+        (&view["pause"]["reason"], &view["pause"]["paused_by"]),
         (&json!("moving house"), &json!("(no key)"))
     );
     assert!(view["pause"]["remedy"].as_str().unwrap().contains("eventbridge resume notion"), "{view}");
@@ -138,9 +140,9 @@ async fn a_manual_pause_is_neither_ended_by_a_probe_nor_replaced_by_an_error() {
 
     service.post_event(r#"{"id":"evt_1"}"#).await;
     let waiting = destination_with(&service, 1).await;
-    assert_eq!(waiting["backlog"]["is_more"], false);
-    assert_eq!(waiting["backlog"]["seconds_to_drain"], 1);
-    assert_eq!(waiting["limiter"]["per_minute"], 6000);
+    assert_eq!(waiting["backlog"]["pending_is_cut"], false);
+    assert_eq!(waiting["backlog"]["clears_in_seconds"], 1);
+    assert_eq!(waiting["rate_limit"]["calls_per_minute"], 6000);
     assert!(
         service.executions().await[0]["reason"]
             .as_str()
@@ -161,7 +163,7 @@ async fn a_manual_pause_is_neither_ended_by_a_probe_nor_replaced_by_an_error() {
         ["destination.resumed destination notion", "destination.paused destination notion"]
     );
     let idle = destination_with(&service, 0).await;
-    assert_eq!(idle["backlog"]["oldest_seconds"], Value::Null);
+    assert_eq!(idle["backlog"]["oldest_pending_seconds"], Value::Null);
 }
 
 #[tokio::test]
@@ -236,7 +238,7 @@ async fn failures_are_retried_after_a_dry_run() {
         task["progress"],
         json!({"examined": 5, "queued": 5, "created": 0, "by_destination": {"notion": 5}})
     );
-    let subject = service.get("/api/v1/audit?subject=execution%201").await.json();
+    let subject = service.get("/api/v1/audit?subject_kind=execution&subject_id=1").await.json();
     assert_eq!(subject["data"][0]["action"], "executions.retried", "its part in bulk operations: {subject}");
     let executions = service.until_finished(5).await;
     assert!(executions.iter().all(|execution| execution["status"] == "success"), "{executions:?}");

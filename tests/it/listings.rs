@@ -2,6 +2,7 @@
 
 use crate::harness::{NOW, SECRET, Service, rows, within};
 use axum::http::StatusCode;
+use chrono::{DateTime, TimeDelta, Utc};
 use eventbridge::sources::stripe;
 use serde_json::{Value, json};
 
@@ -73,10 +74,10 @@ async fn events_and_executions_are_filtered_by_their_properties() {
         ("destination=notion&status=success&since", vec!["evt_d", "evt_c", "evt_a"]),
         ("destination=elsewhere&since", vec![]),
         ("error_class=unauthorized&since", vec![]),
-        ("event=evt_c", vec!["evt_c"]),
-        ("event=evt_c&status=pending", vec![]),
-        ("event=evt_none", vec![]),
-        ("event=3", vec!["evt_c"]),
+        ("event_id=evt_c", vec!["evt_c"]),
+        ("event_id=evt_c&status=pending", vec![]),
+        ("event_id=evt_none", vec![]),
+        ("event_id=3", vec!["evt_c"]),
     ] {
         let query = query.replace("since", &since);
         assert_eq!(found(&service, &format!("/api/v1/executions?{query}")).await, expected, "{query}");
@@ -117,24 +118,90 @@ async fn a_time_range_is_exact() {
 }
 
 #[tokio::test]
-async fn a_filter_without_an_index_requires_a_range_of_at_most_a_month() {
+async fn a_filter_without_an_index_accepts_a_range_of_at_most_a_month() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
-    for (path, parameter) in [
-        ("/api/v1/events?livemode=true", "received_after"),
-        ("/api/v1/events?status=failed", "received_after"),
-        ("/api/v1/events?type=invoice.*&account=acct_1", "received_after"),
-        ("/api/v1/events?source=stripe&received_before=2026-11-01", "received_after"),
-        ("/api/v1/events?source=stripe&received_after=2020-01-01T00:00:00%2B00:00", "received_before"),
-        ("/api/v1/events?source=stripe&received_after=2026-01-01&received_before=2026-02-02", "31 days"),
-        ("/api/v1/executions?status=success", "created_after"),
-        ("/api/v1/executions?status=failed&destination=notion", "created_after"),
+    for (path, parameter, param) in [
+        (
+            "/api/v1/events?source=stripe&received_after=2020-01-01T00:00:00%2B00:00",
+            "received_before",
+            "received_after",
+        ),
+        (
+            "/api/v1/events?source=stripe&received_after=2026-01-01&received_before=2026-02-02",
+            "31 days",
+            "received_after",
+        ),
+        ("/api/v1/executions?status=success&created_after=2026-01-01", "created_before", "created_after"),
     ] {
         let answer = service.get(path).await;
         assert_eq!(answer.problem(400), "time_range_required", "{path}");
-        assert!(answer.json()["detail"].as_str().unwrap().contains(parameter), "{path}: {answer:?}");
+        let problem = answer.json();
+        assert!(problem["detail"].as_str().unwrap().contains(parameter), "{path}: {answer:?}");
+        assert_eq!(problem["param"], param, "{path}");
     }
     let month = "/api/v1/events?source=stripe&received_after=2026-01-01&received_before=2026-02-01";
     assert_eq!(service.get(month).await.status, StatusCode::OK);
+}
+
+/// The number of whole days from the start of an answer's time range to its end, or now.
+async fn window_days(service: &Service, path: &str) -> Option<i64> {
+    let answer = service.get(path).await;
+    assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
+    let window = answer.json()["window"].clone();
+    let time = |end: &str| window[end].as_str().map(|text| text.parse::<DateTime<Utc>>().unwrap());
+    let now: DateTime<Utc> = std::time::SystemTime::now().into();
+    let end = time("before").map_or(now, |before| before.min(now));
+    time("after").map(|after| (end - after + TimeDelta::hours(1)).num_days())
+}
+
+#[tokio::test]
+async fn without_a_time_range_a_filter_without_an_index_covers_the_last_days_and_the_answer_states_them() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    for path in [
+        "/api/v1/events?livemode=true",
+        "/api/v1/events?status=failed",
+        "/api/v1/events?type=invoice.*&account=acct_1",
+        "/api/v1/events?source=stripe&received_before=2026-11-01",
+        "/api/v1/events?source=stripe&received_before=2099-11-01",
+        "/api/v1/executions?status=success",
+        "/api/v1/executions?status=failed&destination=notion",
+    ] {
+        assert_eq!(window_days(&service, path).await, Some(30), "{path}");
+    }
+    for path in [
+        "/api/v1/events",
+        "/api/v1/events?type=invoice.*",
+        "/api/v1/events?object_id=in_1&livemode=true",
+        "/api/v1/executions?status=failed",
+        "/api/v1/executions?event_id=evt_1&status=success",
+    ] {
+        assert_eq!(window_days(&service, path).await, None, "{path}");
+    }
+    let given = service.get("/api/v1/events?received_after=2026-01-01&received_before=2026-01-02").await;
+    let expected = json!({"after": "2026-01-01T00:00:00Z", "before": "2026-01-02T00:00:00Z"});
+    assert_eq!(given.json()["window"], expected);
+}
+
+#[tokio::test]
+async fn a_next_page_keeps_the_time_range_of_the_first_one() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let events: Vec<_> = (0..5).map(|number| json!({"id": format!("evt_{number}"), "type": "a.b"})).collect();
+    post(&service, &events).await;
+    let (mut seen, mut windows) = (Vec::new(), Vec::new());
+    let mut path = "/api/v1/events?source=stripe&limit=2".to_owned();
+    loop {
+        let page = service.get(&path).await.json();
+        seen.extend(page["data"].as_array().unwrap().iter().map(|row| row["event_id"].clone()));
+        windows.push(page["window"].clone());
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/api/v1/events?source=stripe&limit=2&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, ["evt_4", "evt_3", "evt_2", "evt_1", "evt_0"]);
+    assert_eq!(windows.len(), 3);
+    assert!(windows[0]["after"].is_string(), "{windows:?}");
+    assert!(windows.iter().all(|window| *window == windows[0]), "{windows:?}");
 }
 
 #[tokio::test]

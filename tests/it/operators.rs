@@ -103,7 +103,7 @@ async fn health_status_and_alerts_share_the_backlog_threshold() {
         service
             .until_health("health reports it", |health| {
                 let findings = health["findings"].as_array().unwrap().iter();
-                findings.map(|finding| finding["about"].as_str().unwrap()).eq(found.iter().copied())
+                findings.map(|finding| finding["kind"].as_str().unwrap()).eq(found.iter().copied())
             })
             .await;
 
@@ -179,7 +179,7 @@ async fn status_reports_rejections_and_failures_with_the_next_commands() {
         (Some(1), json!(1)),
         "{report}"
     );
-    let group = report["failures"][0]["group"].as_str().unwrap();
+    let group = report["failures"][0]["id"].as_str().unwrap();
     let sentence = report["sentences"][0].as_str().unwrap();
     assert!(sentence.contains("eventbridge why 2 ") && sentence.contains(group), "{sentence}");
 
@@ -272,13 +272,16 @@ async fn retry_accepts_numbers_or_a_filter_and_is_audited() {
         })
         .await;
     let audit = service.get("/api/v1/audit").await.json();
-    assert_eq!(audit["data"][0]["who"], "cli:jane", "{audit}");
+    assert_eq!(audit["data"][0]["actor"], "cli:jane", "{audit}");
     assert_eq!(audit["data"][0]["action"], "executions.retried", "{audit}");
     let task = service.get("/api/v1/tasks/task_1").await.json();
     assert_eq!((&task["status"], &task["who"]), (&json!("succeeded"), &json!("cli:jane")));
 
     let none = eventbridge(&service, &["retry", "99"]).await;
-    assert_eq!((none.status.code(), json_of(&none)["refused"][0]["execution"].clone()), (Some(1), json!(99)));
+    assert_eq!(
+        (none.status.code(), json_of(&none)["refused"][0]["execution_id"].clone()),
+        (Some(1), json!(99))
+    );
     let suppressed = eventbridge(&service, &["retry"]).await;
     assert!(!suppressed.status.success() && String::from_utf8_lossy(&suppressed.stderr).contains("--failed"));
 }
@@ -336,8 +339,8 @@ async fn pause_and_resume_stop_and_start_deliveries_and_are_audited() {
     let listed = service.get("/api/v1/destinations").await.json();
     let pause = &listed["data"][0]["pause"];
     assert_eq!(
-        (&pause["class"], &pause["reason"], &pause["by"]),
-        (&json!("manual"), &json!("moving house"), &json!("cli:jane"))
+        (&pause["origin"], &pause["reason"], &pause["paused_by"]),
+        (&json!("operator"), &json!("moving house"), &json!("cli:jane"))
     );
     let status = json_of(&eventbridge(&service, &["status"]).await);
     let sentence = status["sentences"][0].as_str().unwrap();
@@ -354,9 +357,9 @@ async fn pause_and_resume_stop_and_start_deliveries_and_are_audited() {
     assert_eq!(json_of(&going_on)["was_paused"], true, "{going_on:?}");
     service.until_finished(1).await;
     assert_eq!(json_of(&eventbridge(&service, &["resume", "notion"]).await)["was_paused"], false);
-    let audit = service.get("/api/v1/audit?subject=destination%20notion").await.json();
+    let audit = service.get("/api/v1/audit?subject_kind=destination&subject_id=notion").await.json();
     let lines: Vec<_> =
-        audit["data"].as_array().unwrap().iter().map(|line| (&line["action"], &line["who"])).collect();
+        audit["data"].as_array().unwrap().iter().map(|line| (&line["action"], &line["actor"])).collect();
     let jane = json!("cli:jane");
     assert_eq!(
         lines,
@@ -455,7 +458,7 @@ async fn cancel_affects_only_pending_executions() {
         let report = json_of(&done);
         assert_eq!((done.status.code(), &report["cancelled"]), (Some(1), &json!(1)), "{report}");
         let refused: Vec<_> =
-            report["refused"].as_array().unwrap().iter().map(|one| one["execution"].clone()).collect();
+            report["refused"].as_array().unwrap().iter().map(|one| one["execution_id"].clone()).collect();
         assert_eq!(refused, [1, 99], "{report}");
     }
     let cancelled = &service.executions().await[1];
@@ -463,7 +466,7 @@ async fn cancel_affects_only_pending_executions() {
         (&cancelled["status"], &cancelled["reason"]),
         (&json!("cancelled"), &json!("cancelled by cli:jane"))
     );
-    let audit = service.get("/api/v1/audit?subject=execution%202").await.json();
+    let audit = service.get("/api/v1/audit?subject_kind=execution&subject_id=2").await.json();
     assert_eq!(audit["data"][0]["action"], "execution.cancelled", "{audit}");
 }
 
@@ -475,7 +478,7 @@ async fn acknowledge_silences_a_failure_group_until_revoked() {
     post(&service, "evt_1").await;
     service.until_finished(1).await;
     let status = async || json_of(&eventbridge(&service, &["status"]).await);
-    let group = status().await["failures"][0]["group"].as_str().unwrap().to_owned();
+    let group = status().await["failures"][0]["id"].as_str().unwrap().to_owned();
     let acknowledge = async |more: &[&str]| {
         let arguments: Vec<_> = ["acknowledge", &group].into_iter().chain(more.iter().copied()).collect();
         let done = eventbridge(&service, &arguments).await;

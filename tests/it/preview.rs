@@ -60,7 +60,7 @@ async fn the_preview_of_an_event_equals_the_sent_request() {
     let execution = service.until("it waits", waits).await.remove(0);
     let shown = preview(&service, &execution).await;
     assert_eq!((&shown["effect"], &shown["status"]), (&json!("create"), &json!("pending")));
-    assert_eq!((&shown["writes"], &shown["event_id"]), (&execution["id"], &json!("evt_1")));
+    assert_eq!((&shown["written_execution_id"], &shown["event_id"]), (&execution["id"], &json!("evt_1")));
     let columns = shown["columns"].as_array().unwrap();
     assert!(columns.contains(&json!("Amount")) && columns.contains(&json!("EventId")), "{shown}");
     retry(&service, &execution).await;
@@ -86,7 +86,7 @@ async fn the_preview_of_an_object_shows_what_differs_from_its_page() {
     let second = service.executions().await.remove(1);
     let shown = preview(&service, &first).await;
     assert_eq!(shown["effect"], "look_first");
-    assert_eq!((&shown["writes"], &shown["event_id"]), (&second["id"], &json!("evt_2")));
+    assert_eq!((&shown["written_execution_id"], &shown["event_id"]), (&second["id"], &json!("evt_2")));
     let when: Vec<_> =
         shown["requests"].as_array().unwrap().iter().map(|request| request["when"].clone()).collect();
     assert_eq!(when, ["always", "found", "not_found"]);

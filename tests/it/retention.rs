@@ -128,7 +128,7 @@ async fn an_event_without_its_payload_is_listed_and_cannot_be_retried() {
     assert_eq!(service.database.count(rows::event_facts().naming_a_person()).await, 0);
 
     let event = service.get("/api/v1/events/evt_1").await.json();
-    assert_eq!((&event["payload"], &event["payload_removed"]["why"]), (&Value::Null, &"retention".into()));
+    assert_eq!((&event["payload"], &event["payload_removal"]["reason"]), (&Value::Null, &"retention".into()));
     assert_eq!(service.get("/api/v1/events/evt_1/payload").await.problem(410), "payload_removed");
     let retried = service.post(&format!("/api/v1/executions/{execution}/retry")).await;
     assert_eq!(retried.problem(409), "payload_removed");

@@ -43,8 +43,11 @@ async fn counts_of_two_processes_are_summed_and_survive_them() {
     one.stop().await;
     other.stop().await;
     for per in ["minute", "hour"] {
-        let total =
-            total(&reader, &format!("per={per}&to=2100-01-01T00:00:00Z&from=2099-12-31T23:00:00Z")).await;
+        let total = total(
+            &reader,
+            &format!("per={per}&started_before=2100-01-01T00:00:00Z&started_after=2099-12-31T23:00:00Z"),
+        )
+        .await;
         assert_eq!(total["received"], 0, "{per}: {total}");
     }
     // The minute or the hour may have changed meanwhile, so the whole range is requested.
@@ -92,13 +95,13 @@ async fn counts_are_listed_by_minute_oldest_first() {
 async fn a_range_is_bounded_and_an_invalid_one_is_rejected() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     for (query, detail) in [
-        ("per=day", "minute or hour"),
-        ("from=yesterday", "from"),
+        ("per=day", "minute, hour"),
+        ("started_after=yesterday", "started_after"),
         ("since=1", "since"),
-        ("from=2026-01-01T00:00:00Z&to=2026-01-01T00:00:00Z", "before"),
-        ("from=2026-01-01T00:00:00Z&to=2026-01-03T00:00:00Z", "1500 minutes"),
-        ("per=hour&from=2020-01-01T00:00:00Z", "1500 hours"),
-        ("to=-262143-01-01T00:00:00Z", "time"),
+        ("started_after=2026-01-01T00:00:00Z&started_before=2026-01-01T00:00:00Z", "before"),
+        ("started_after=2026-01-01&started_before=2026-01-03", "1500 minutes"),
+        ("per=hour&started_after=2020-01-01T00:00:00Z", "1500 hours"),
+        ("started_before=-262143-01-01T00:00:00Z", "time"),
     ] {
         let answer = service.get(&format!("/api/v1/stats?{query}")).await;
         assert_eq!(answer.problem(400), "bad_request", "{query}");

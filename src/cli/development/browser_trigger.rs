@@ -1,6 +1,6 @@
 //! `POST /api/v1/dev/trigger`, only in `dev`: sends signed samples from Swagger UI.
 
-use super::sender::{self, Sender, Sent};
+use super::sender::{self, SampleDelivery, Sender};
 use crate::api;
 use crate::problem::Problem;
 use axum::Json;
@@ -44,21 +44,24 @@ pub(super) fn routes(sender: Sender) -> OpenApiRouter {
     tag = "dev",
     request_body = TriggerRequest,
     responses(
-        (status = 200, description = "What the webhook answered to each", body = Vec<Sent>),
+        (status = 200, description = "What the webhook answered to each", body = Vec<SampleDelivery>),
         (status = 400, description = "No such sample, or too many", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The Host or Origin is not this machine's", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The content type of the body is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The service did not answer", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 async fn trigger(
     State(sender): State<Sender>,
     api::Json(request): api::Json<TriggerRequest>,
-) -> Result<Json<Vec<Sent>>, Problem> {
+) -> Result<Json<Vec<SampleDelivery>>, Problem> {
     if !(1..=COUNT_MAX).contains(&request.count) {
-        return Err(Problem::bad_request(format!("count: must be from 1 to {COUNT_MAX}.")));
+        return Err(Problem::invalid("count", format_args!("must be from 1 to {COUNT_MAX}")));
     }
     let mut answers = Vec::new();
     for _ in 0..request.count {
         let samples = sender::samples_of(&request.event_type, rand::random())
-            .map_err(|unknown| Problem::bad_request(unknown.to_string()))?;
+            .map_err(|unknown| Problem::bad_request(unknown.to_string()).with_param("type"))?;
         for sample in samples {
             let sent = sender.send(sample).await;
             answers.push(sent.map_err(|error| Problem::unavailable(format!("{error:#}"), 1))?);

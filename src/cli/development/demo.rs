@@ -4,7 +4,7 @@
 //! every page exists exactly once with the right values.
 
 use super::dev_environment::{DevEnvironment, Options};
-use super::sender::{self, INVOICE_LIFE, Sender, Sent};
+use super::sender::{self, INVOICE_LIFE, SampleDelivery, Sender};
 use crate::cli::{signals, table};
 use crate::config::Vars;
 use crate::domain::visible::visible_in_log;
@@ -143,7 +143,7 @@ async fn show(sender: &Sender, api: &Api, sandbox: &SandboxHandle) -> anyhow::Re
 }
 
 /// Sends every sample, and the first one a second time, as Stripe may.
-async fn send(sender: &Sender) -> anyhow::Result<Vec<Sent>> {
+async fn send(sender: &Sender) -> anyhow::Result<Vec<SampleDelivery>> {
     let mut samples = Vec::new();
     for name in SENT {
         samples.extend(sender::samples_of(name, SEED)?);
@@ -156,7 +156,7 @@ async fn send(sender: &Sender) -> anyhow::Result<Vec<Sent>> {
     Ok(sent)
 }
 
-fn check(sent: &[Sent], executions: &[Execution], pages: &[SandboxPage]) -> anyhow::Result<()> {
+fn check(sent: &[SampleDelivery], executions: &[Execution], pages: &[SandboxPage]) -> anyhow::Result<()> {
     let (duplicate, first) = sent.split_last().context("events were sent")?;
     ensure!(first.iter().all(was_new), "an event was not accepted");
     ensure!(
@@ -182,7 +182,7 @@ fn check(sent: &[Sent], executions: &[Execution], pages: &[SandboxPage]) -> anyh
 }
 
 /// Whether the answer states that the event was stored for the first time.
-fn was_new(sent: &Sent) -> bool {
+fn was_new(sent: &SampleDelivery) -> bool {
     sent.answer.get("accepted") == Some(&true.into())
 }
 

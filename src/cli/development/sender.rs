@@ -26,7 +26,7 @@ pub(super) struct Sender {
 
 /// The answer to one sample.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Sent {
+pub struct SampleDelivery {
     /// The event's id.
     pub event_id: String,
     /// Its type.
@@ -39,7 +39,7 @@ pub struct Sent {
     pub answer: serde_json::Value,
 }
 
-impl Sent {
+impl SampleDelivery {
     /// Whether the service accepted it.
     pub(super) fn is_accepted(&self) -> bool {
         (200..300).contains(&self.status)
@@ -53,7 +53,7 @@ impl Sender {
     }
 
     /// Signs a sample with the present time, posts it and returns the answer.
-    pub(super) async fn send(&self, sample: Sample) -> anyhow::Result<Sent> {
+    pub(super) async fn send(&self, sample: Sample) -> anyhow::Result<SampleDelivery> {
         let signature = stripe::sign(self.secret.expose_secret(), sample.body.as_bytes(), now().timestamp());
         let response = self
             .http
@@ -70,7 +70,7 @@ impl Sender {
         let status = response.status().as_u16();
         let text = response.text().await.context("the answer ended early")?;
         let answer = serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text));
-        Ok(Sent { event_id: sample.event_id, event_type: sample.event_type, status, answer })
+        Ok(SampleDelivery { event_id: sample.event_id, event_type: sample.event_type, status, answer })
     }
 }
 

@@ -2,13 +2,17 @@
 
 use super::StoredSample;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// Older rejections are ignored.
 const RECENT: TimeDelta = TimeDelta::hours(24);
 
-/// Why requests are rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// Why requests are rejected. Later versions may add values: accept unknown ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = RejectionCauseKind)]
 pub enum Cause {
     /// The sending endpoint has another secret than the configured ones, and no event is accepted.
     WrongSecret,

@@ -8,9 +8,11 @@ mod diagnosis;
 pub use diagnosis::{Accepted, Cause, Diagnose, Diagnosis, RejectionStreak, causes, rejection_streak};
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 use std::str::FromStr;
+use utoipa::ToSchema;
 
 /// The sample of a rejected request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +68,9 @@ impl RejectionSample {
     }
 }
 
-/// The form of a body, which hints at who wrote it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The form of a body, which hints at who wrote it. Later versions may add values: accept unknown ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum BodyForm {
     /// There is no body.
     Empty,

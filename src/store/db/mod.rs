@@ -22,7 +22,7 @@ pub use migrations::Migration;
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
 pub(in crate::store) use server_info::snapshot_holders;
 pub use server_info::{Schema, ServerInfo, SnapshotHolder, SnapshotHolderKind};
-pub use window::{ListError, WINDOW_DAYS_MAX, Window};
+pub use window::{ListError, WINDOW_DAYS_DEFAULT, WINDOW_DAYS_MAX, Window};
 
 pub(super) use connections::Connections;
 pub(super) use liveness::check_alive;

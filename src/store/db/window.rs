@@ -9,6 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// The longest time range of a filter without an index, in days.
 pub const WINDOW_DAYS_MAX: i64 = 31;
 
+/// The time range of a list whose filter has no index, in days, if the caller gives none.
+pub const WINDOW_DAYS_DEFAULT: i64 = 30;
+
 /// The most by which times of neighbouring ids may be out of order: longer than any statement takes.
 const ID_TIME_SKEW_MAX: TimeDelta = TimeDelta::seconds(60);
 

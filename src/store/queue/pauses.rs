@@ -59,6 +59,11 @@ impl Pause {
     pub fn is_manual(&self) -> bool {
         self.class == MANUAL
     }
+
+    /// The class of the failure that paused it; `None` if an operator did.
+    pub fn error_class(&self) -> Option<String> {
+        (!self.is_manual()).then(|| self.class.clone())
+    }
 }
 
 /// The class of a manual pause.

@@ -3,7 +3,9 @@
 use super::Statistics;
 use crate::store::db::{StoreError, milliseconds};
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// How long minutes are kept.
 pub const MINUTES_KEPT: Duration = Duration::from_hours(48);
@@ -24,7 +26,9 @@ pub struct BusyHour {
 }
 
 /// The length of time that a row counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = StatisticsPer)]
 pub enum Per {
     /// A minute.
     Minute,

@@ -70,8 +70,10 @@ const VALUES: &[&str] = &[
     "\u{202e}",
     "🧾",
     "3f2a9c01d4e5b678",
-    "execution 42",
-    "execution -1",
+    "execution",
+    "42.1700000000000000.",
+    "MTo0Mg.1700000000000000.",
+    "MTo0Mg..99999999999999999",
 ];
 
 /// The addresses that accept a query, each with its parameter names.
