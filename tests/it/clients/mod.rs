@@ -1,5 +1,5 @@
 //! Real clients against this service and its sandbox: Stripe's CLI, its libraries for Node and Python,
-//! and Notion's client with its types.
+//! Notion's client with its types, and a client of the API that is generated from its description.
 //!
 //! `scripts/install-clients` installs them. On a machine without them these tests are skipped and print
 //! why, unless `EVENTBRIDGE_REQUIRE_CLIENTS` is 1.
@@ -10,6 +10,7 @@ mod stripe_cli;
 mod tools;
 
 mod forwarding;
+mod generated;
 mod headers;
 mod notion;
 mod signing;
