@@ -75,6 +75,16 @@ pub enum ProblemCode {
     NeedsOperator,
     /// The payload of the event was removed.
     PayloadRemoved,
+    /// Too many bulk tasks are not finished.
+    TooManyTasks,
+    /// The bulk task has ended, so it cannot be cancelled.
+    TaskFinished,
+    /// The `Idempotency-Key` cannot be read.
+    IdempotencyKeyInvalid,
+    /// A request with this `Idempotency-Key` is being processed.
+    IdempotencyKeyInUse,
+    /// This `Idempotency-Key` belongs to another request.
+    IdempotencyKeyReused,
     /// The body is too large.
     BodyTooLarge,
     /// The content type of the body is not JSON.
@@ -105,6 +115,11 @@ impl ProblemCode {
             Self::NoDestination => "no_destination",
             Self::NeedsOperator => "needs_operator",
             Self::PayloadRemoved => "payload_removed",
+            Self::TooManyTasks => "too_many_tasks",
+            Self::TaskFinished => "task_finished",
+            Self::IdempotencyKeyInvalid => "idempotency_key_invalid",
+            Self::IdempotencyKeyInUse => "idempotency_key_in_use",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::BodyTooLarge => "body_too_large",
             Self::NotJson => "not_json",
             Self::Internal => "internal",

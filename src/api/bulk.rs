@@ -6,11 +6,11 @@
 use super::extract::{self, Query};
 use super::tasks::Task;
 use super::{Api, NotDone, from_list};
-use crate::bulk::{BulkError, BulkFilter, NOTE_CHARACTERS_MAX, ReplayFilter, RetryFilter};
+use crate::bulk::{BulkError, BulkFilter, InvalidFilter, NOTE_CHARACTERS_MAX, ReplayFilter, RetryFilter};
 use crate::domain::audit::Caller;
 use crate::domain::destination_summary::seconds_for;
 use crate::domain::execution::{Change, Status};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -31,14 +31,14 @@ pub struct Counted {
     pub count: u64,
     /// Whether the count stopped at its time limit. Then there may be more than it counted, and they take longer.
     #[schema(example = false)]
-    pub at_least: bool,
+    pub count_is_cut: bool,
     /// The executions among them that would be created.
     #[schema(example = 0)]
     pub created: u64,
     /// How many seconds their delivery takes at the rates of their connections, with one call per execution;
     /// null if a destination has no rate or is not configured. Other work has priority.
-    #[schema(required = true, example = 353)]
-    pub seconds: Option<u64>,
+    #[schema(example = 353)]
+    pub delivery_seconds: Option<u64>,
 }
 
 /// Which executions to retry.
@@ -47,21 +47,21 @@ pub struct Counted {
 #[serde(deny_unknown_fields)]
 pub struct RetryQuery {
     /// Executions in this state: failed (the default), pending, success, skipped or cancelled.
-    status: Option<String>,
+    status: Option<Status>,
     /// Executions of events of this source. Requires a time range.
     source: Option<String>,
     /// Executions of events of these types: patterns and presets, separated by commas. Requires a time
     /// range.
     #[serde(rename = "type")]
     event_type: Option<String>,
-    /// Executions of this event: our number of it, or the sender's id.
-    event: Option<String>,
+    /// Executions of this event: the sender's id, or the service's number of it.
+    event_id: Option<String>,
     /// Executions of this destination instance. Requires a time range.
     destination: Option<String>,
     /// Executions whose last failure has this class, such as `validation_error`. Requires a time range.
     error_class: Option<String>,
-    /// Failed executions of this failure group.
-    failure: Option<String>,
+    /// Failed executions of the failure group with this id.
+    failure_group_id: Option<String>,
     /// Executions that were created at this time or later: a date, or a time as in RFC 3339.
     created_after: Option<String>,
     /// Executions that were created before this time.
@@ -79,8 +79,8 @@ pub struct RetryQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ReplayQuery {
-    /// Only this event: our number of it, or the sender's id.
-    event: Option<String>,
+    /// Only this event: the sender's id, or the service's number of it.
+    event_id: Option<String>,
     /// Events of this source. Requires a time range.
     source: Option<String>,
     /// Events of these types: patterns and presets, separated by commas.
@@ -93,7 +93,7 @@ pub struct ReplayQuery {
     /// Live events, or test events. Requires a time range or an object.
     livemode: Option<bool>,
     /// Events with an execution in this state. Requires a time range or an object.
-    status: Option<String>,
+    status: Option<Status>,
     /// Events that were received at this time or later: a date, or a time as in RFC 3339.
     received_after: Option<String>,
     /// Events that were received before this time.
@@ -137,17 +137,20 @@ pub(super) async fn retry(
             ("status", query.status.is_some()),
             ("source", query.source.is_some()),
             ("type", query.event_type.is_some()),
-            ("event", query.event.is_some()),
+            ("event_id", query.event_id.is_some()),
             ("destination", query.destination.is_some()),
             ("error_class", query.error_class.is_some()),
-            ("failure", query.failure.is_some()),
+            ("failure_group_id", query.failure_group_id.is_some()),
             ("created_after", query.created_after.is_some()),
             ("created_before", query.created_before.is_some()),
         ],
     )?;
-    let status = extract::status(query.status.as_deref())?.unwrap_or(Status::Failed.as_str());
-    if !Change::Retry.allowed_from().iter().any(|allowed| allowed.as_str() == status) {
-        return Err(Problem::bad_request(format!("status: {status} executions cannot be retried.")));
+    let status = query.status.unwrap_or(Status::Failed);
+    if status.after(Change::Retry).is_none() {
+        return Err(Problem::invalid(
+            "status",
+            format_args!("{status} executions cannot be retried: {}", status.why_not_retryable()),
+        ));
     }
     extract::types(&api, query.event_type.as_deref())?;
     let created = extract::window(
@@ -155,13 +158,13 @@ pub(super) async fn retry(
         ("created_before", query.created_before.as_deref()),
     )?;
     let filter = BulkFilter::Retry(RetryFilter {
-        status: Some(status.to_owned()),
+        status: Some(status.as_str().to_owned()),
         source: query.source,
         event_type: query.event_type,
-        event: query.event,
+        event_id: query.event_id,
         destination: query.destination,
         error_class: query.error_class,
-        failure: query.failure,
+        failure_group_id: query.failure_group_id,
         created_after: created.after,
         created_before: created.before,
     });
@@ -198,12 +201,12 @@ pub(super) async fn replay(
     Query(query): Query<ReplayQuery>,
 ) -> Result<Response, Problem> {
     if query.destination.as_ref().is_some_and(|name| !api.instances.contains(name)) {
-        return Err(Problem::bad_request("destination: no instance of this name is configured."));
+        return Err(Problem::invalid("destination", "no instance of this name is configured"));
     }
     require_filter(
         query.all,
         &[
-            ("event", query.event.is_some()),
+            ("event_id", query.event_id.is_some()),
             ("source", query.source.is_some()),
             ("type", query.event_type.is_some()),
             ("object_id", query.object_id.is_some()),
@@ -220,13 +223,13 @@ pub(super) async fn replay(
         ("received_before", query.received_before.as_deref()),
     )?;
     let filter = BulkFilter::Replay(ReplayFilter {
-        event: query.event,
+        event_id: query.event_id,
         source: query.source,
         event_type: query.event_type,
         object_id: query.object_id,
         account: query.account,
         livemode: query.livemode,
-        status: extract::status(query.status.as_deref())?.map(str::to_owned),
+        status: query.status.map(|status| status.as_str().to_owned()),
         received_after: received.after,
         received_before: received.before,
         destination: query.destination,
@@ -243,9 +246,10 @@ async fn answer(
     caller: &Caller,
 ) -> Result<Response, Problem> {
     if note.is_some_and(|note| note.chars().count() > NOTE_CHARACTERS_MAX) {
-        return Err(Problem::bad_request(format!(
-            "note: must have at most {NOTE_CHARACTERS_MAX} characters."
-        )));
+        return Err(Problem::invalid(
+            "note",
+            format_args!("must have at most {NOTE_CHARACTERS_MAX} characters"),
+        ));
     }
     if dry_run == Some(true) {
         let counted = api.bulk.count(filter).await.map_err(from_bulk)?;
@@ -253,9 +257,9 @@ async fn answer(
         return Ok(Json(Counted {
             dry_run: true,
             count: queued.values().sum(),
-            at_least: counted.is_more,
+            count_is_cut: counted.is_more,
             created: counted.created.values().sum(),
-            seconds: seconds_for(&api.destinations, &queued),
+            delivery_seconds: seconds_for(&api.destinations, &queued),
         })
         .into_response());
     }
@@ -268,11 +272,14 @@ async fn answer(
 
 fn from_bulk(error: BulkError) -> Problem {
     match error {
-        BulkError::Invalid(error) => Problem::bad_request(format!("{error}.")),
+        BulkError::Invalid(InvalidFilter { parameter, what }) => Problem::invalid(parameter, what),
         BulkError::List(error) => from_list(error),
-        many @ BulkError::TooMany => {
-            Problem::new(StatusCode::CONFLICT, "too_many_tasks", "Too many tasks", format!("{many}."))
-        }
+        many @ BulkError::TooMany => Problem::new(
+            StatusCode::CONFLICT,
+            ProblemCode::TooManyTasks,
+            "Too many tasks",
+            format!("{many}."),
+        ),
     }
 }
 
@@ -282,8 +289,11 @@ fn require_filter(all: Option<bool>, filters: &[(&str, bool)]) -> Result<(), Pro
         return Ok(());
     }
     let names: Vec<_> = filters.iter().map(|(name, _)| *name).collect();
-    Err(Problem::bad_request(format!(
-        "all: must be true if there is no filter. Add all=true to select everything, or one of: {}.",
-        names.join(", ")
-    )))
+    Err(Problem::invalid(
+        "all",
+        format_args!(
+            "must be true if there is no filter. Add all=true to select everything, or one of: {}",
+            names.join(", ")
+        ),
+    ))
 }

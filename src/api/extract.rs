@@ -3,7 +3,6 @@
 use super::fields::{self, FieldError};
 use super::{Api, from_store};
 use crate::domain::event::EventKey;
-use crate::domain::execution::Status;
 use crate::domain::parse_time::parse_time;
 use crate::domain::subscription::TypeFilter;
 use crate::problem::{Problem, ProblemCode};
@@ -127,13 +126,6 @@ pub(super) fn paging(cursor: Option<&str>, limit: Option<u32>) -> Result<(Option
         limit @ 1..=LIMIT_MAX => Ok((cursor, limit)),
         other => Err(Problem::invalid("limit", format_args!("must be from 1 to {LIMIT_MAX}, not {other}"))),
     }
-}
-
-/// The requested status, in the database's word.
-pub(super) fn status(word: Option<&str>) -> Result<Option<&'static str>, Problem> {
-    word.map(|word| word.parse().map(Status::as_str))
-        .transpose()
-        .map_err(|error| Problem::invalid("status", error))
 }
 
 /// The service's key of an event, given by the service's number or the sender's id; `None` if no event

@@ -7,7 +7,7 @@
 
 use super::from_store;
 use crate::domain::audit::Caller;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::store::{IdempotencyKeys, KeyState, StoredResponse};
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -80,8 +80,8 @@ impl Keyed {
         let body = to_bytes(body, REQUEST_BYTES_MAX).await.map_err(|_| {
             Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                "too_large",
-                "Too large",
+                ProblemCode::BodyTooLarge,
+                "The body is too large",
                 format!(
                     "The body of a request with an {IDEMPOTENCY_KEY} has at most {REQUEST_BYTES_MAX} bytes."
                 ),
@@ -127,7 +127,7 @@ async fn process(keys: IdempotencyKeys, keyed: Keyed, next: Next) -> Response {
 fn in_use() -> Problem {
     let mut problem = Problem::new(
         StatusCode::CONFLICT,
-        "idempotency_key_in_use",
+        ProblemCode::IdempotencyKeyInUse,
         "The first request is not finished",
         format!("A request with this {IDEMPOTENCY_KEY} is being processed; repeat this one later."),
     );
@@ -138,12 +138,13 @@ fn in_use() -> Problem {
 fn reused() -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
-        "idempotency_key_reused",
+        ProblemCode::IdempotencyKeyReused,
         "The key belongs to another request",
         format!(
             "This {IDEMPOTENCY_KEY} was sent with another method, path, query or body. Use a new key for each change."
         ),
     )
+    .with_param(IDEMPOTENCY_KEY)
 }
 
 fn key_of(headers: &HeaderMap) -> Result<String, Problem> {
@@ -155,12 +156,13 @@ fn key_of(headers: &HeaderMap) -> Result<String, Problem> {
         (Some(key), None) => Ok(key.to_owned()),
         _ => Err(Problem::new(
             StatusCode::BAD_REQUEST,
-            "idempotency_key_invalid",
+            ProblemCode::IdempotencyKeyInvalid,
             "The key cannot be read",
             format!(
                 "{IDEMPOTENCY_KEY} must be one value of 1 to {KEY_LENGTH_MAX} printable ASCII characters."
             ),
-        )),
+        )
+        .with_param(IDEMPOTENCY_KEY)),
     }
 }
 

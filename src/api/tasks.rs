@@ -6,7 +6,7 @@ use crate::domain::audit::Caller;
 use crate::domain::destination_summary::{DestinationSummary, seconds_for};
 use crate::domain::execution::Status;
 use crate::domain::task::{InvalidTaskId, TaskId, TaskKind, TaskStatus};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemCode};
 use crate::store::{CancelTaskResult, Cursor, TASK_EXECUTIONS_COUNTED_MAX, TaskExecutions, TaskRow};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -36,28 +36,24 @@ pub struct Task {
     pub filter: Value,
     /// Who created it: the name of the key, or `cli:` and the user.
     #[schema(example = "ops")]
-    pub who: String,
+    pub actor: String,
     /// The note.
-    #[schema(required = true)]
     pub note: Option<String>,
     /// What it did so far.
     pub progress: TaskProgress,
     /// How many seconds the delivery of all that is queued so far takes at the rates of the connections, with one
     /// call per execution; null if a destination has no rate or is not configured. Other work has priority.
-    #[schema(required = true, example = 353)]
-    pub seconds: Option<u64>,
+    #[schema(example = 353)]
+    pub delivery_seconds: Option<u64>,
     /// When it was created. It covers only what existed then.
     pub created_at: DateTime<Utc>,
     /// When its first page began; null while it is queued.
-    #[schema(required = true)]
     pub started_at: Option<DateTime<Utc>>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
     /// When it ended; null until then.
-    #[schema(required = true)]
     pub finished_at: Option<DateTime<Utc>>,
     /// Why it failed; null unless it did.
-    #[schema(required = true)]
     pub error: Option<String>,
 }
 
@@ -102,9 +98,9 @@ pub struct TaskExecutionStates {
     /// Skipped, superseded or cancelled.
     #[schema(example = 0)]
     pub other: u64,
-    /// Whether only the first 20,000 are counted.
+    /// Whether there are more than the 20,000 that were counted.
     #[schema(example = false)]
-    pub at_least: bool,
+    pub is_cut: bool,
 }
 
 /// A task that was cancelled.
@@ -122,11 +118,10 @@ pub struct CancelledTask {
 
 /// A page of tasks.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Tasks {
+pub struct TaskList {
     /// The tasks, newest first.
     pub data: Vec<Task>,
     /// The cursor of the next (older) page; null on the last page.
-    #[schema(required = true)]
     pub next_cursor: Option<String>,
 }
 
@@ -150,7 +145,7 @@ pub struct TaskQuery {
     tag = "tasks",
     params(TaskQuery),
     responses(
-        (status = 200, description = "A page of tasks", body = Tasks),
+        (status = 200, description = "A page of tasks", body = TaskList),
         (status = 400, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
@@ -158,10 +153,10 @@ pub struct TaskQuery {
 pub(super) async fn list(
     State(api): State<Api>,
     Query(query): Query<TaskQuery>,
-) -> Result<Json<Tasks>, Problem> {
+) -> Result<Json<TaskList>, Problem> {
     let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
     let page = api.bulk.tasks.tasks(cursor, limit).await.map_err(from_store)?;
-    Ok(Json(Tasks {
+    Ok(Json(TaskList {
         data: page.rows.into_iter().map(|row| Task::of(row, &api.destinations)).collect(),
         next_cursor: page.next.map(Cursor::encode),
     }))
@@ -231,7 +226,7 @@ pub(super) async fn cancel(
         }
         CancelTaskResult::Refused(status) => Err(Problem::new(
             StatusCode::CONFLICT,
-            "task_finished",
+            ProblemCode::TaskFinished,
             "The task has ended",
             format!(
                 "Task {id} has {}; it cannot be cancelled any more. To cancel an execution that is pending: POST /api/v1/executions/{{id}}/cancel.",
@@ -243,7 +238,7 @@ pub(super) async fn cancel(
 }
 
 fn task_id(text: &str) -> Result<TaskId, Problem> {
-    text.parse().map_err(|error: InvalidTaskId| Problem::bad_request(format!("id: {error}.")))
+    text.parse().map_err(|error: InvalidTaskId| Problem::invalid("id", error))
 }
 
 fn missing() -> Problem {
@@ -259,9 +254,9 @@ impl Task {
             status: row.status,
             dry_run: false,
             filter: row.filter,
-            who: row.who,
+            actor: row.who,
             note: row.note,
-            seconds: seconds_for(destinations, &by_destination),
+            delivery_seconds: seconds_for(destinations, &by_destination),
             progress: TaskProgress {
                 examined: row.examined,
                 queued: by_destination.values().sum(),
@@ -288,7 +283,7 @@ impl TaskExecutionStates {
             success: count(&|word| word == Status::Success.as_str()),
             failed: count(&|word| word == Status::Failed.as_str()),
             other: count(&|word| !known.contains(&word)),
-            at_least: count(&|_| true) >= u64::from(TASK_EXECUTIONS_COUNTED_MAX),
+            is_cut: count(&|_| true) >= u64::from(TASK_EXECUTIONS_COUNTED_MAX),
         }
     }
 }

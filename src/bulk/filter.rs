@@ -20,13 +20,13 @@ pub struct RetryFilter {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub event_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub event: Option<String>,
+    pub event_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_class: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure: Option<String>,
+    pub failure_group_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_after: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +39,7 @@ pub struct RetryFilter {
 pub struct ReplayFilter {
     /// Only this event.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub event: Option<String>,
+    pub event_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -70,14 +70,19 @@ pub enum BulkFilter {
     Replay(ReplayFilter),
 }
 
-/// The filter cannot be applied. The message names the parameter.
+/// The filter cannot be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidFilter(pub(super) String);
+#[error("{parameter}: {what}")]
+pub struct InvalidFilter {
+    /// The parameter.
+    pub parameter: &'static str,
+    /// What is wrong with it.
+    pub what: String,
+}
 
 impl InvalidFilter {
-    fn of(parameter: &str, error: impl std::fmt::Display) -> Self {
-        Self(format!("{parameter}: {error}"))
+    pub(super) fn of(parameter: &'static str, error: impl std::fmt::Display) -> Self {
+        Self { parameter, what: error.to_string() }
     }
 }
 
@@ -127,7 +132,10 @@ impl RetryFilter {
         let status = status.map_err(|error| InvalidFilter::of("status", error))?;
         if status.after(Change::Retry).is_none() {
             let why = status.why_not_retryable();
-            return Err(InvalidFilter(format!("status: {status} executions cannot be retried: {why}")));
+            return Err(InvalidFilter::of(
+                "status",
+                format_args!("{status} executions cannot be retried: {why}"),
+            ));
         }
         Ok(status)
     }
@@ -141,7 +149,7 @@ impl RetryFilter {
             event: None,
             destination: self.destination.clone(),
             error_class: self.error_class.clone(),
-            failure_group: self.failure.clone(),
+            failure_group: self.failure_group_id.clone(),
             created: Window { after: self.created_after, before: self.created_before },
         })
     }

@@ -206,7 +206,7 @@ impl Bulk {
             BulkFilter::Retry(retry) => {
                 let status = retry.state()?.as_str();
                 let mut wanted = retry.read(self.sources.types())?;
-                if let Some(event) = &retry.event {
+                if let Some(event) = &retry.event_id {
                     wanted.event = self.event_key(event).await?;
                     if wanted.event.is_none() {
                         // A missing event has no executions.
@@ -222,12 +222,10 @@ impl Bulk {
             BulkFilter::Replay(replay) => {
                 let only = replay.destination.as_deref();
                 if only.is_some_and(|only| self.destinations.iter().all(|known| known.name() != only)) {
-                    return Err(
-                        Invalid("destination: no instance of this name is configured".to_owned()).into()
-                    );
+                    return Err(Invalid::of("destination", "no instance of this name is configured").into());
                 }
                 let wanted = replay.read(self.sources.types())?;
-                let page = match &replay.event {
+                let page = match &replay.event_id {
                     None => self.events.events(&wanted, cursor, rows).await?,
                     Some(event) => {
                         let row = match self.event_key(event).await? {

@@ -69,7 +69,7 @@ pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         println!(
             "{}",
             json!({"dry_run": args.dry_run, "events": counted.examined, "created": created, "again": again,
-                   "seconds": seconds, "task": task})
+                   "delivery_seconds": seconds, "task_id": task})
         );
     } else {
         let would = if args.dry_run { "would be " } else { "" };
@@ -111,7 +111,7 @@ fn filter_of(args: &ReplayArgs) -> anyhow::Result<BulkFilter> {
         );
     }
     Ok(BulkFilter::Replay(ReplayFilter {
-        event: args.event.clone(),
+        event_id: args.event.clone(),
         event_type: args.types.clone(),
         object_id: args.object_id.clone(),
         account: args.account.clone(),

@@ -88,7 +88,7 @@ pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
         let refused = totals.refused.as_json();
         println!(
             "{}",
-            json!({"dry_run": args.dry_run, "retried": totals.retried, "seconds": seconds, "task": task,
+            json!({"dry_run": args.dry_run, "retried": totals.retried, "delivery_seconds": seconds, "task_id": task,
                    "refused": refused})
         );
     } else {
@@ -114,7 +114,7 @@ fn filter_of(args: &RetryArgs) -> anyhow::Result<BulkFilter> {
     }
     Ok(BulkFilter::Retry(RetryFilter {
         status: Some(Status::Failed.as_str().to_owned()),
-        failure: args.failure.clone(),
+        failure_group_id: args.failure.clone(),
         destination: args.destination.clone(),
         event_type: args.types.clone(),
         error_class: args.error_class.clone(),

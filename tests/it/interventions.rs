@@ -215,7 +215,7 @@ async fn failures_are_retried_after_a_dry_run() {
     let dry = answer(&service, "/api/v1/executions/retry?all=true&dry_run=true").await;
     assert_eq!(
         dry,
-        json!({"dry_run": true, "count": 5, "at_least": false, "created": 0, "seconds": 1}),
+        json!({"dry_run": true, "count": 5, "count_is_cut": false, "created": 0, "delivery_seconds": 1}),
         "it creates no task"
     );
     let long_ago = "status=skipped&created_after=2020-01-01&created_before=2020-01-02&dry_run=true";
@@ -225,7 +225,7 @@ async fn failures_are_retried_after_a_dry_run() {
 
     let task = task(&service, "/api/v1/executions/retry?status=failed&note=mended").await;
     assert_eq!(
-        (&task["kind"], &task["status"], &task["filter"], &task["note"], &task["seconds"]),
+        (&task["kind"], &task["status"], &task["filter"], &task["note"], &task["delivery_seconds"]),
         (
             &json!("retry_executions"),
             &json!("succeeded"),
@@ -246,7 +246,7 @@ async fn failures_are_retried_after_a_dry_run() {
     let path = format!("/api/v1/tasks/{}", task["id"].as_str().unwrap());
     assert_eq!(
         service.get(&path).await.json()["executions"],
-        json!({"pending": 0, "success": 5, "failed": 0, "other": 0, "at_least": false})
+        json!({"pending": 0, "success": 5, "failed": 0, "other": 0, "is_cut": false})
     );
     let audit = service.get("/api/v1/audit").await.json();
     let of_task = format!("executions.retried executions {}", task["id"].as_str().unwrap());
@@ -274,7 +274,7 @@ async fn a_bulk_retry_requires_a_retryable_state_and_a_bounded_filter() {
             "{query}"
         );
     }
-    let none = task(&service, "/api/v1/executions/retry?event=evt_none").await;
+    let none = task(&service, "/api/v1/executions/retry?event_id=evt_none").await;
     assert_eq!((&none["status"], &none["progress"]["examined"]), (&json!("succeeded"), &json!(0)));
     let elsewhere = service.post("/api/v1/events/replay?all=true&destination=elsewhere").await;
     assert_eq!(elsewhere.problem(400), "bad_request");
@@ -291,7 +291,10 @@ async fn a_replay_delivers_again_and_adds_destinations_configured_later() {
     service.stop().await;
     let next = next.start().await;
     let dry = answer(&next, "/api/v1/events/replay?all=true&dry_run=true").await;
-    assert_eq!((&dry["count"], &dry["created"], &dry["seconds"]), (&json!(2), &json!(1), &Value::Null));
+    assert_eq!(
+        (&dry["count"], &dry["created"], &dry["delivery_seconds"]),
+        (&json!(2), &json!(1), &Value::Null)
+    );
     assert_eq!(next.executions().await.len(), 1);
     let done = task(&next, "/api/v1/events/replay?all=true&note=once").await;
     assert_eq!(

@@ -275,7 +275,7 @@ async fn retry_accepts_numbers_or_a_filter_and_is_audited() {
     assert_eq!(audit["data"][0]["actor"], "cli:jane", "{audit}");
     assert_eq!(audit["data"][0]["action"], "executions.retried", "{audit}");
     let task = service.get("/api/v1/tasks/task_1").await.json();
-    assert_eq!((&task["status"], &task["who"]), (&json!("succeeded"), &json!("cli:jane")));
+    assert_eq!((&task["status"], &task["actor"]), (&json!("succeeded"), &json!("cli:jane")));
 
     let none = eventbridge(&service, &["retry", "99"]).await;
     assert_eq!(
@@ -296,25 +296,25 @@ async fn replay_delivers_again_and_creates_missing_executions() {
     let dry = json_of(&replay(&["replay", "--type", "invoice.*", "--dry-run"]).await);
     assert_eq!(
         dry,
-        json!({"dry_run": true, "events": 3, "created": 3, "again": 0, "seconds": null, "task": null})
+        json!({"dry_run": true, "events": 3, "created": 3, "again": 0, "delivery_seconds": null, "task_id": null})
     );
     assert!(service.executions().await.is_empty());
     let one = json_of(&replay(&["replay", "evt_2"]).await);
     assert_eq!(
         one,
-        json!({"dry_run": false, "events": 1, "created": 1, "again": 0, "seconds": null, "task": "task_1"})
+        json!({"dry_run": false, "events": 1, "created": 1, "again": 0, "delivery_seconds": null, "task_id": "task_1"})
     );
     let all = json_of(&replay(&["replay", "--object-id", "in_1"]).await);
     assert_eq!(
         all,
-        json!({"dry_run": false, "events": 3, "created": 2, "again": 0, "seconds": null, "task": "task_2"})
+        json!({"dry_run": false, "events": 3, "created": 2, "again": 0, "delivery_seconds": null, "task_id": "task_2"})
     );
     let working = service.replica().start().await;
     working.until_finished(3).await;
     let again = json_of(&replay(&["replay", "--type", "invoice.paid", "--destination", "notion"]).await);
     assert_eq!(
         again,
-        json!({"dry_run": false, "events": 3, "created": 0, "again": 3, "seconds": null, "task": "task_3"})
+        json!({"dry_run": false, "events": 3, "created": 0, "again": 3, "delivery_seconds": null, "task_id": "task_3"})
     );
     for (arguments, message) in [
         (&["replay"][..], "--type"),

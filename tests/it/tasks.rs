@@ -241,7 +241,7 @@ async fn one_event_is_replayed_by_its_id() {
         service.post_event(&json!({"id": id, "type": "invoice.paid"}).to_string()).await;
     }
     service.until_finished(2).await;
-    let asked = service.post("/api/v1/events/replay?event=evt_2").await;
+    let asked = service.post("/api/v1/events/replay?event_id=evt_2").await;
     let task = service.until_task_ended(asked.headers["location"].to_str().unwrap()).await;
     assert_eq!((&task["progress"]["examined"], &task["progress"]["queued"]), (&json!(1), &json!(1)));
     service.until_finished(2).await;

@@ -96,7 +96,7 @@ async fn read(ui: &Ui, wanted: &mut EventsQuery, only: Option<&str>) -> Result<B
     }
     let filter = wanted.read(ui).await?;
     Ok(BulkFilter::Replay(ReplayFilter {
-        event: None,
+        event_id: None,
         source: wanted.source.clone(),
         event_type: wanted.event_type.clone(),
         object_id: wanted.object.clone(),

@@ -77,10 +77,10 @@ async fn read(ui: &Ui, wanted: &mut ExecutionsQuery) -> Result<BulkFilter, NotLi
         status: wanted.status.clone(),
         source: wanted.source.clone(),
         event_type: wanted.event_type.clone(),
-        event: wanted.event.clone(),
+        event_id: wanted.event.clone(),
         destination: wanted.destination.clone(),
         error_class: wanted.error_class.clone(),
-        failure: wanted.failure.clone(),
+        failure_group_id: wanted.failure.clone(),
         created_after: created.after,
         created_before: created.before,
     }))

@@ -228,11 +228,11 @@ fn asked(filter: &Value) -> Vec<(&'static str, String)> {
     const KNOWN: [&str; 14] = [
         "status",
         "type",
-        "event",
+        "event_id",
         "object_id",
         "destination",
         "error_class",
-        "failure",
+        "failure_group_id",
         "livemode",
         "account",
         "source",
