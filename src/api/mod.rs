@@ -266,7 +266,8 @@ mod tests {
     use crate::domain::execution::{AttemptOutcome, Status};
     use crate::domain::preview::{Effect, When};
     use crate::domain::rejection::{BodyForm, Cause};
-    use crate::health::{FindingKind, Level};
+    use crate::domain::task::{TaskKind, TaskStatus};
+    use crate::health::{FindingKind, Level, Urgency};
     use crate::problem::ProblemCode;
     use crate::store::Per;
     use std::collections::BTreeSet;
@@ -297,6 +298,7 @@ mod tests {
         let execution = include_str!("../domain/execution.rs");
         let preview = include_str!("../domain/preview.rs");
         let finding = include_str!("../health/finding.rs");
+        let task = include_str!("../domain/task.rs");
         for (described, written) in [
             (described::<Action>(), written(audit, "Action")),
             (described::<SubjectKind>(), written(audit, "SubjectKind")),
@@ -308,6 +310,9 @@ mod tests {
             (described::<Cause>(), written(include_str!("../domain/rejection/diagnosis.rs"), "Cause")),
             (described::<FindingKind>(), written(finding, "FindingKind")),
             (described::<Level>(), written(finding, "Level")),
+            (described::<Urgency>(), written(finding, "Urgency")),
+            (described::<TaskKind>(), written(task, "TaskKind")),
+            (described::<TaskStatus>(), written(task, "TaskStatus")),
             (described::<ProblemCode>(), written(include_str!("../problem.rs"), "ProblemCode")),
             (described::<Per>(), written(include_str!("../store/reporting/statistics.rs"), "Per")),
         ] {

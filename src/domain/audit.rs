@@ -67,6 +67,7 @@ pub enum Action {
     #[serde(rename = "events.replayed")]
     EventsReplayed,
     /// A bulk task is cancelled.
+    #[serde(rename = "task.cancelled")]
     TaskCancelled,
     /// An operator paused an instance.
     #[serde(rename = "destination.paused")]

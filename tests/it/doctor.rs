@@ -142,7 +142,7 @@ async fn doctor_reports_all_problems_of_the_settings_at_once() {
 async fn doctor_reports_why_the_database_is_unusable() {
     let set_up = SetUp::new(Template::Original).await;
     let nobody = set_up.doctor_with("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none").await;
-    assert!(nobody.remedy("problem", "127.0.0.1, port 9").contains("start it"));
+    assert!(nobody.remedy("problem", "127.0.0.1, port 9").contains("check whether the database runs"));
     set_up.database.let_new_sessions_write(false).await;
 
     let read_only = set_up.doctor(&[]).await;
