@@ -31,6 +31,8 @@ enum Next {
     Wait,
     /// Looking whether the change was made: its result is not known.
     Check,
+    /// Sending the form again: nothing was changed.
+    SendAgain,
 }
 
 impl ErrorPage {
@@ -44,7 +46,13 @@ impl ErrorPage {
 
     /// The same as the answer to a form. A form is not sent again by itself.
     pub fn after_a_change(self) -> Self {
-        let next = if self.next == Next::Leave { Next::Leave } else { Next::Check };
+        let next = match self.next {
+            // The statement was undone.
+            Next::Ask => Next::SendAgain,
+            Next::Wait => Next::Check,
+            _ if self.status == StatusCode::INTERNAL_SERVER_ERROR => Next::Check,
+            known => known,
+        };
         self.and(next)
     }
 
@@ -167,6 +175,7 @@ impl IntoResponse for ErrorPage {
                 @match self.next {
                     Next::Wait => p.soft id="retry" hidden { "This page opens again by itself as soon as it works." },
                     Next::Check => p.soft { "It is not known whether the change was made: go back, reload the page and look." },
+                    Next::SendAgain => p.soft { "Nothing was changed: go back and try again." },
                     Next::Leave | Next::Ask => {}
                 }
                 p {

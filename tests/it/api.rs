@@ -289,6 +289,11 @@ async fn with_auth_off_no_key_is_required_at_the_public_host_and_no_other_name_i
             assert_eq!(answer.problem(403), "wrong_host", "{host}{path}");
             assert!(answer.body.contains("PUBLIC_URL"), "{answer:?}");
         }
+        // The name of a destination does not make its address one of a webhook.
+        for path in ["/api/v1/destinations/webhook/pause", "/destinations/webhook/pause"] {
+            let request = Request::post(path).header("host", host).body(Body::empty()).unwrap();
+            assert_eq!(service.call(request).await.problem(403), "wrong_host", "{host}{path}");
+        }
         assert_eq!(get("/livez", host).await.status, 200);
         // A webhook is signed, and none is lost because of a host name.
         let mut webhook = signed(r#"{"id":"evt_1"}"#);

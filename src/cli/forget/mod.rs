@@ -160,13 +160,7 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     }
     // The bodies go last: only they have the names and lead to the entries, so a run that was interrupted can be
     // repeated.
-    let texts_changed = match &pattern {
-        Some(pattern) => store.erasure.erase_texts(pattern, args.dry_run).await?,
-        None => 0,
-    };
-    if !args.dry_run {
-        store.erasure.remove_stored_responses().await?;
-    }
+    let mut texts_changed = erase_texts(&store, pattern.as_deref(), args.dry_run).await?;
     let removes_entries = args.entries && !args.dry_run;
     let mut entries = Entries::default();
     if removes_entries {
@@ -180,6 +174,10 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     } else if !removes_entries {
         let remaining = entries_of(&store, events).await?;
         entries.remaining.extend(remaining.into_iter().map(|entry| shown(entry, None)));
+    }
+    if !args.dry_run {
+        // What deliveries wrote meanwhile. Nothing writes about these events any more.
+        texts_changed += erase_texts(&store, pattern.as_deref(), false).await?;
     }
     let done = Done {
         found,
@@ -217,6 +215,13 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     }
     let has_failed = removes_entries && !done.entries_remaining.is_empty();
     Ok(if done.busy_events.is_empty() && !has_failed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn erase_texts(store: &Store, pattern: Option<&str>, dry_run: bool) -> anyhow::Result<u64> {
+    Ok(match pattern {
+        Some(pattern) => store.erasure.erase_texts(pattern, dry_run).await?,
+        None => 0,
+    })
 }
 
 /// Records the erasure of these customers in the audit log.

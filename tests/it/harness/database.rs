@@ -123,6 +123,13 @@ impl Database {
         connection
     }
 
+    /// Locks these rows, which can still be read, until the returned value is dropped.
+    pub async fn hold_rows(&self, rows: Rows) -> PgConnection {
+        let mut connection = connect(&self.url).await;
+        execute(&mut connection, format!("begin; select 1 from {} for update", rows.table())).await;
+        connection
+    }
+
     /// Holds a snapshot in an open transaction until the connection is dropped; also returns the id of its
     /// process.
     pub async fn hold_snapshot(&self) -> (PgConnection, i32) {

@@ -27,16 +27,7 @@ impl Erasure {
         Ok(rows + self.of_shown_objects(pattern, dry_run).await?)
     }
 
-    /// Removes the stored responses to requests with an `Idempotency-Key`: a body may contain anything that the
-    /// API shows. A request that is repeated later is processed again.
-    pub async fn remove_stored_responses(&self) -> Result<(), StoreError> {
-        sqlx::query!("delete from eventbridge.idempotency_keys where status is not null")
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
-
-    /// Failure groups, alerts, tasks and pauses: their number is small.
+    /// Failure groups, alerts, tasks, stored responses and pauses: their number is small.
     async fn of_operations(&self, pattern: &str, dry_run: bool) -> Result<u64, StoreError> {
         let rows = sqlx::query_scalar!(
             r#"
@@ -70,6 +61,14 @@ impl Erasure {
                    set filter = regexp_replace(filter::text, $1, $2, 'g')::jsonb,
                        note = regexp_replace(note, $1, $2, 'g'), error = regexp_replace(error, $1, $2, 'g')
                  where not $3 and id = any (array (select id from asked))
+            ), responses as (
+                -- They are JSON. A repeated request still gets the rest of its first response.
+                select caller, key from eventbridge.idempotency_keys
+                 where status is not null and convert_from(body, 'UTF8') ~ $1
+            ), of_responses as (
+                update eventbridge.idempotency_keys
+                   set body = convert_to(regexp_replace(convert_from(body, 'UTF8'), $1, $2, 'g'), 'UTF8')
+                 where not $3 and (caller, key) in (select caller, key from responses)
             ), pauses as (
                 select id from eventbridge.past_pauses where reason ~ $1
             ), of_pauses as (
@@ -79,7 +78,7 @@ impl Erasure {
             )
             select (select count(*) from groups) + (select count(*) from raised)
                  + (select count(*) from instances) + (select count(*) from asked)
-                 + (select count(*) from pauses) as "rows!"
+                 + (select count(*) from responses) + (select count(*) from pauses) as "rows!"
             "#,
             pattern,
             ERASED,
