@@ -7,11 +7,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// How long the sender waits. After that the event delays nothing any more.
 pub const SENDER_WAITS: TimeDelta = TimeDelta::hours(72);
 
+/// An event without a valid signature is forgotten after this time, unless it was repeated. The sender would have
+/// done so by then.
+pub const REPEATED_WITHIN: TimeDelta = TimeDelta::hours(24);
+
 /// A sender repeats an event that was not accepted. Before this time it may still be accepted soon.
 const UNANSWERED_MIN: TimeDelta = TimeDelta::minutes(10);
 
 /// An event without a valid signature must have been repeated after at least this time.
-const REPEATED_AFTER: TimeDelta = TimeDelta::minutes(5);
+pub const REPEATED_AFTER: TimeDelta = TimeDelta::minutes(5);
 
 /// An event whose sender waits for an answer and that was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]

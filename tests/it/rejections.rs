@@ -4,6 +4,7 @@ use crate::harness::{Answer, Database, NOW, SECRET, Service, rows, within};
 use axum::body::Body;
 use axum::http::Request;
 use eventbridge::domain::rejection::{BodyForm, RejectionSample};
+use eventbridge::domain::unanswered::ClaimedEvent;
 use eventbridge::sources::stripe;
 use eventbridge::store::REJECTIONS_KEPT;
 use serde_json::{Value, json};
@@ -14,6 +15,11 @@ fn event(id: &str) -> String {
     let event = json!({"id": id, "object": "event", "type": "invoice.paid", "livemode": true,
                        "data": {"object": {"id": "in_1", "object": "invoice", "customer_email": "jane@example.com"}}});
     serde_json::to_string_pretty(&event).unwrap()
+}
+
+/// The same of test mode, which the secret of the service accepts.
+fn of_test_mode(id: &str) -> String {
+    event(id).replace(r#""livemode": true"#, r#""livemode": false"#)
 }
 
 /// A service that only stores, so that only ingest runs.
@@ -79,8 +85,7 @@ async fn a_wrong_secret_is_reported_until_an_event_is_accepted() {
     let health = service.get("/api/v1/health").await.json();
     assert_eq!((&health["status"], &health["warnings"][0]["cause"]), (&json!("ok"), &json!("wrong_secret")));
 
-    let of_test_mode = event("evt_2").replace(r#""livemode": true"#, r#""livemode": false"#);
-    assert_eq!(post(&service, SECRET, &of_test_mode).await.status, 200);
+    assert_eq!(post(&service, SECRET, &of_test_mode("evt_2")).await.status, 200);
     let listing = service.get("/api/v1/rejections").await.json();
     assert_eq!(listing["causes"][0]["is_current"], false, "{listing}");
     assert!(listing["last_accepted_at"].is_string());
@@ -162,6 +167,45 @@ async fn the_newest_rejections_replace_the_oldest() {
     let lengths: Vec<_> = listed.iter().map(|one| one.sample.body_bytes).collect();
     assert_eq!(lengths, (1..=100).rev().collect::<Vec<_>>());
     assert_eq!(database.count(rows::rejections()).await, REJECTIONS_KEPT);
+}
+
+#[tokio::test]
+async fn forged_ids_displace_no_event_that_was_there_before_and_accepted_ones_make_room() {
+    const KEPT: usize = 200;
+    let service = service().await;
+    let rejections = service.database.store().rejections;
+    let claimed = |id: &str, is_signed| {
+        let event = ClaimedEvent {
+            source: "stripe".to_owned(),
+            event_id: id.to_owned(),
+            event_type: "invoice.created".to_owned(),
+            livemode: Some(true),
+            is_signed,
+        };
+        (event, Duration::from_mins(1))
+    };
+    let has =
+        async |id: &str| rejections.unanswered().await.unwrap().iter().any(|one| one.event.event_id == id);
+    let (genuine, mut age) = claimed("evt_genuine", false);
+    age += Duration::from_mins(1);
+    rejections.record_unanswered(&[(genuine, age)]).await.unwrap();
+    let forged: Vec<_> = (0..KEPT).map(|number| claimed(&format!("evt_forged_{number}"), false)).collect();
+    rejections.record_unanswered(&forged).await.unwrap();
+    assert!(has("evt_genuine").await);
+    assert_eq!(rejections.unanswered().await.unwrap().len(), KEPT);
+
+    // A signed one comes first, and leaves its place when it is accepted.
+    rejections.record_unanswered(&[claimed("evt_1", true)]).await.unwrap();
+    assert!(has("evt_1").await);
+    assert_eq!(post(&service, SECRET, &of_test_mode("evt_1")).await.status, 200);
+    rejections.record_unanswered(&[claimed("evt_forged_more", false)]).await.unwrap();
+    assert_eq!(rejections.unanswered().await.unwrap().len(), KEPT);
+
+    // One that the sender would have repeated by now is forgotten.
+    service.database.change(rows::age_unanswered(Duration::from_hours(24), false)).await;
+    rejections.record_unanswered(&[claimed("evt_2", false)]).await.unwrap();
+    assert_eq!(rejections.unanswered().await.unwrap().len(), 1);
+    service.stop().await;
 }
 
 #[tokio::test]

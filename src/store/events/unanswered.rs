@@ -1,7 +1,9 @@
 //! Events that were not accepted and whose sender waits for an answer.
 
 use super::Rejections;
-use crate::domain::unanswered::{ClaimedEvent, SENDER_WAITS, UnansweredEvent};
+use crate::domain::unanswered::{
+    ClaimedEvent, REPEATED_AFTER, REPEATED_WITHIN, SENDER_WAITS, UnansweredEvent,
+};
 use crate::store::db::{StoreError, milliseconds};
 use std::time::Duration;
 
@@ -9,7 +11,8 @@ use std::time::Duration;
 const KEPT_MAX: i64 = 200;
 
 impl Rejections {
-    /// Records that these events were not accepted, each this long ago. What is too old is removed.
+    /// Records that these events were not accepted, each this long ago. What is too old, or was
+    /// accepted since, is removed.
     pub async fn record_unanswered(&self, events: &[(ClaimedEvent, Duration)]) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
@@ -35,15 +38,33 @@ impl Rejections {
         .await?;
         sqlx::query!(
             r#"
-            delete from eventbridge.unanswered_events
+            delete from eventbridge.unanswered_events as unanswered
              where first_at < now() - $1::bigint * interval '1 millisecond'
-                or (event_id, source) in (
-                   select event_id, source from eventbridge.unanswered_events
-                    -- A stranger who sends many new ids does not displace one that was repeated.
-                    order by signed desc, last_at > first_at desc, first_at desc
-                   offset $2)
+                or (not signed and first_at < now() - $2::bigint * interval '1 millisecond'
+                    and last_at - first_at < $3::bigint * interval '1 millisecond')
+                or exists (select from eventbridge.events
+                            where events.event_id = unanswered.event_id
+                              and events.source = unanswered.source)
             "#,
             SENDER_WAITS.num_milliseconds(),
+            REPEATED_WITHIN.num_milliseconds(),
+            REPEATED_AFTER.num_milliseconds()
+        )
+        .execute(&self.pool)
+        .await?;
+        // Afterwards, so that what is removed above takes no place.
+        sqlx::query!(
+            r#"
+            delete from eventbridge.unanswered_events
+             where (event_id, source) in (
+                   select event_id, source from eventbridge.unanswered_events
+                    -- A stranger who sends many new ids displaces none that was there before: of those without a
+                    -- signature the first ones stay, of the others the newest.
+                    order by signed desc, last_at - first_at >= $1::bigint * interval '1 millisecond' desc,
+                             case when signed then first_at end desc, first_at
+                   offset $2)
+            "#,
+            REPEATED_AFTER.num_milliseconds(),
             KEPT_MAX
         )
         .execute(&self.pool)
