@@ -81,9 +81,12 @@ impl Message {
     fn ended(&self) -> &str {
         match self.kind {
             Some(FindingKind::Rejected) => "webhooks are no longer rejected.",
-            Some(FindingKind::UnansweredInvoice | FindingKind::UnansweredTestInvoice) => {
-                "no invoice.created is unanswered any more."
-            }
+            Some(
+                FindingKind::UnansweredInvoice
+                | FindingKind::UnansweredTestInvoice
+                | FindingKind::UnansweredUnverified,
+            ) => "no such invoice.created is unanswered any more.",
+            Some(FindingKind::BlockLimit) => "no new page waits for blocks any more.",
             Some(FindingKind::ExpiringToken) => "the token has a later date.",
             Some(FindingKind::NotArriving | FindingKind::Silence) => "webhooks arrive again.",
             Some(FindingKind::Database) => "the database can be used again.",

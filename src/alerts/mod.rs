@@ -368,10 +368,15 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resu
 fn page(public_url: &Url, matter: Option<FindingKind>) -> Option<Url> {
     let path = match matter {
         Some(FindingKind::Failures) => "failures",
-        Some(FindingKind::Backlog | FindingKind::BackingOff) => "executions?status=pending",
-        Some(FindingKind::Rejected | FindingKind::UnansweredInvoice | FindingKind::UnansweredTestInvoice) => {
-            "api/v1/rejections"
+        Some(FindingKind::Backlog | FindingKind::BlockLimit | FindingKind::BackingOff) => {
+            "executions?status=pending"
         }
+        Some(
+            FindingKind::Rejected
+            | FindingKind::UnansweredInvoice
+            | FindingKind::UnansweredTestInvoice
+            | FindingKind::UnansweredUnverified,
+        ) => "api/v1/rejections",
         // The overview names the paused destination, and when the last event arrived.
         Some(
             FindingKind::Paused

@@ -40,6 +40,13 @@ pub fn pattern(message: &str) -> String {
     pattern.chars().filter(|c| *c != '\0').take(PATTERN_CHARACTERS_MAX).collect()
 }
 
+/// The class of failures of a destination that can hold no more entries. They end no execution: it waits, and is
+/// tried again.
+pub const BLOCK_LIMIT: &str = "block_limit";
+
+/// The remedy for failures of the class [`BLOCK_LIMIT`], for Notion. Public.
+pub const BLOCK_LIMIT_REMEDY: &str = "upgrade the Notion workspace to a paid plan, or reduce it to one member: a Free workspace with several members holds 1,000 blocks for life, and deleting gives none back. New pages are tried again every ten minutes; pages that exist are still updated";
+
 /// The remedy for failures that have none.
 pub const REMEDY_UNKNOWN: &str = "See the message for the cause. Fix it, then retry.";
 

@@ -1,18 +1,23 @@
 //! The assessment: from a snapshot and thresholds to a level, a headline and findings. Pure.
 
+mod arrivals;
+mod block_limit;
+mod failures;
+
+use self::arrivals::{not_arriving, rejected, silence};
+use self::block_limit::{block_limit, waiting_for_blocks};
+use self::failures::failures;
 use super::estimate::SHORTEST;
 use super::finding::{Finding, FindingKind, Level, Notice, Part, Sentence};
 use super::old_snapshot::OldSnapshot;
-use super::pattern::EVENTS_MIN;
 use super::resends::RESENDS;
-use super::snapshot::{Arrivals, Destination, DestinationBacklog, Failures, OpenFailure, Snapshot};
+use super::snapshot::{Arrivals, Destination, DestinationBacklog, Snapshot};
 use super::thresholds::Thresholds;
 use super::token_expiry::expiring_token;
 use super::unanswered::unanswered;
 use crate::domain::humanize::{capitalised, humanize_age};
 use crate::domain::quantity::count;
-use crate::domain::rejection::RejectionStreak;
-use crate::store::{OldestPending, RecentFailureGroup, UNAVAILABLE_REMEDY};
+use crate::store::{OldestPending, UNAVAILABLE_REMEDY};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 
@@ -39,6 +44,7 @@ pub fn assess(snapshot: &Snapshot, thresholds: &Thresholds) -> Assessment {
         destinations.iter().filter_map(|of| paused(snapshot, of, thresholds)).collect();
     let paused = findings.len();
     findings.extend(no_worker(snapshot));
+    findings.extend(destinations.iter().filter_map(|of| block_limit(snapshot, of, thresholds)));
     findings.extend(destinations.iter().filter_map(|of| backlog(snapshot, of, thresholds)));
     findings.extend(destinations.iter().filter_map(|of| backing_off(snapshot, of)));
     findings.extend(rejected(snapshot, thresholds));
@@ -158,10 +164,12 @@ fn no_worker(snapshot: &Snapshot) -> Option<Finding> {
     })
 }
 
-/// A paused destination's backlog is no separate finding, unless pauses raise no alert.
+/// A paused destination's backlog is no separate finding, unless pauses raise no alert. Nor is one that waits for
+/// blocks.
 fn backlog(snapshot: &Snapshot, of: &Destination, thresholds: &Thresholds) -> Option<Finding> {
     let is_covered_by_pause = of.paused.is_some() && thresholds.alerts.paused_after.is_some();
-    let DestinationBacklog { pending, is_more, oldest, .. } = of.backlog.filter(|_| !is_covered_by_pause)?;
+    let is_covered = is_covered_by_pause || waiting_for_blocks(of).is_some();
+    let DestinationBacklog { pending, is_more, oldest, .. } = of.backlog.filter(|_| !is_covered)?;
     let OldestPending { execution, waited } =
         oldest.filter(|oldest| oldest.waited >= thresholds.backlog_warning())?;
     let since = before(snapshot, waited);
@@ -258,97 +266,6 @@ fn list_of_the_day(destination: &str, since: DateTime<Utc>) -> String {
     )
 }
 
-fn rejected(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
-    let RejectionStreak { count: number, newest } = snapshot.rejected.as_ref()?;
-    let is_critical = *number >= thresholds.rejection_streak;
-    let which = match number {
-        1 => "The last webhook was rejected, ".to_owned(),
-        number => format!("The last {} webhooks were rejected, the newest ", count(*number, false)),
-    };
-    Some(Finding {
-        key: "rejected webhooks".to_owned(),
-        matter: FindingKind::Rejected,
-        failure_group: None,
-        level: if is_critical { Level::Critical } else { Level::Warning },
-        headline: "Webhooks are rejected".to_owned(),
-        sentence: vec![
-            Part::text(which),
-            Part::Ago(newest.last_at),
-            Part::text(format!(". {} {}", newest.message, newest.remedy)),
-        ],
-        remedy: newest.remedy.clone(),
-        since: Some(newest.first_at),
-        notice: (is_critical && thresholds.alerts.rejected).then(|| Notice {
-            summary: format!("The last {number} webhooks were rejected. {}", newest.message),
-            remedy: format!("{} {RESENDS}", newest.remedy),
-        }),
-    })
-}
-
-/// Webhooks that are rejected do arrive, so their finding is not doubled.
-fn not_arriving(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
-    let Thresholds { silence_factor, zone, .. } = *thresholds;
-    let last_at = snapshot.arrivals.last_at?;
-    let are_rejected =
-        snapshot.rejected.as_ref().is_some_and(|streak| streak.count >= thresholds.rejection_streak);
-    if are_rejected || !snapshot.arrivals.contradict_pattern(silence_factor, snapshot.now, zone) {
-        return None;
-    }
-    let remedy = "check at the sender whether the endpoint is enabled and its deliveries succeed";
-    Some(Finding {
-        key: "not_arriving".to_owned(),
-        matter: FindingKind::NotArriving,
-        failure_group: None,
-        level: Level::Critical,
-        headline: format!("No event for {}", humanize_age(delta(age(snapshot, last_at)))),
-        sentence: vec![
-            Part::text("No event has arrived since "),
-            Part::At(last_at),
-            Part::text(format!(
-                ", and in the same hours of the last weeks at least {EVENTS_MIN} did: {remedy}."
-            )),
-        ],
-        remedy: remedy.to_owned(),
-        since: Some(last_at),
-        notice: Some(Notice {
-            summary: format!(
-                "No webhook arrives, and in the same hours of the last weeks at least {EVENTS_MIN} did."
-            ),
-            remedy: format!(
-                "Check whether the endpoint's deliveries succeed and its URL leads to this service. {RESENDS}"
-            ),
-        }),
-    })
-}
-
-fn silence(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<Finding> {
-    let last_at = snapshot.arrivals.last_at?;
-    let limit = snapshot.arrivals.silence_limit(thresholds.silence_factor)?;
-    let silent_for = age(snapshot, last_at);
-    let limit_in_words = humanize_age(delta(limit));
-    let remedy = "check at the sender whether the endpoint is enabled";
-    (silent_for > limit).then(|| Finding {
-        key: FindingKind::Silence.as_str().to_owned(),
-        matter: FindingKind::Silence,
-        failure_group: None,
-        level: Level::Warning,
-        headline: format!("No event for {}", humanize_age(delta(silent_for))),
-        sentence: vec![Part::text(format!(
-            "No event has arrived for longer than {limit_in_words}, far beyond the usual gap: {remedy}."
-        ))],
-        remedy: remedy.to_owned(),
-        since: Some(last_at),
-        notice: Some(Notice {
-            summary: format!(
-                "No webhook has arrived for longer than {limit_in_words}, far beyond the usual gap."
-            ),
-            remedy: format!(
-                "Check whether the endpoint's deliveries succeed and its URL leads to this service. {RESENDS}"
-            ),
-        }),
-    })
-}
-
 fn old_snapshot(snapshot: &Snapshot) -> Option<Finding> {
     let OldSnapshot { what, remedy, held_for } = OldSnapshot::among(&snapshot.snapshot_holders)?;
     Some(Finding {
@@ -365,148 +282,6 @@ fn old_snapshot(snapshot: &Snapshot) -> Option<Finding> {
         since: held_for.map(|held_for| before(snapshot, held_for)),
         notice: None,
     })
-}
-
-/// A finding for each failure group that was read, and one for all others together.
-fn failures(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
-    let is_alert = thresholds.alerts.failures;
-    let (mut findings, more): (Vec<Finding>, u64) = match &snapshot.failures {
-        Failures::Open(open) => {
-            let more = open.count.saturating_sub(open.groups.len());
-            (open.groups.iter().map(open_failure).collect(), u64::try_from(more).unwrap_or(u64::MAX))
-        }
-        Failures::Recent(recent) => {
-            (recent.groups.iter().map(|group| recent_failure(group, is_alert)).collect(), recent.more)
-        }
-    };
-    let is_alert = is_alert && matches!(snapshot.failures, Failures::Recent(_));
-    findings.extend((more > 0).then(|| more_failures(more, is_alert)));
-    findings
-}
-
-fn open_failure(group: &OpenFailure) -> Finding {
-    let key = failure_key(&group.destination, &group.error_class, Some(&group.key));
-    failure(key, Some(group.key.clone()), sentence_of_open(group), None, None)
-}
-
-fn recent_failure(group: &RecentFailureGroup, is_alert: bool) -> Finding {
-    let key = failure_key(&group.destination, &group.class, group.group.as_deref());
-    let notice = is_alert.then(|| notice_of_recent(group));
-    failure(key, group.group.clone(), sentence_of_recent(group), Some(group.first_at), notice)
-}
-
-fn more_failures(more: u64, is_alert: bool) -> Finding {
-    let words = match more {
-        1 => "There is 1 more open failure group: see ".to_owned(),
-        more => format!("There are {more} more open failure groups: see "),
-    };
-    let all = Part::Link {
-        command: "/api/v1/failures".to_owned(),
-        page: "/failures".to_owned(),
-        text: "all failures".to_owned(),
-    };
-    let notice = is_alert.then(|| Notice {
-        summary: format!("Executions failed for {more} more reasons, which have no separate alerts."),
-        remedy:
-            "/failures in the dashboard and /api/v1/failures list them all. Acknowledge the known ones; the \
-                 others then have an alert of their own."
-                .to_owned(),
-    });
-    failure("failures more".to_owned(), None, vec![Part::text(words), all, Part::text(".")], None, notice)
-}
-
-fn failure(
-    key: String,
-    failure_group: Option<String>,
-    sentence: Sentence,
-    since: Option<DateTime<Utc>>,
-    notice: Option<Notice>,
-) -> Finding {
-    Finding {
-        key,
-        matter: FindingKind::Failures,
-        failure_group,
-        level: Level::Warning,
-        headline: "Executions have failed".to_owned(),
-        sentence,
-        remedy: "eventbridge status names the causes, and the commands to retry".to_owned(),
-        since,
-        notice,
-    }
-}
-
-fn failure_key(destination: &str, class: &str, group: Option<&str>) -> String {
-    let group = group.map(|group| format!(" {group}")).unwrap_or_default();
-    format!("failures {destination} {class}{group}")
-}
-
-fn sentence_of_open(group: &OpenFailure) -> Sentence {
-    let OpenFailure { key, destination, error_class, money, sample, .. } = group;
-    let more = if group.is_money_cut { " and more" } else { "" };
-    let sums = money.iter().map(|sum| format!("{sum}{more}"));
-    let facts: Vec<String> = std::iter::once(error_class.clone()).chain(sums).collect();
-    let retry = Part::Link {
-        command: format!("eventbridge retry --failure {key}"),
-        page: format!("/failures/{key}"),
-        text: "the page of the group".to_owned(),
-    };
-    sentence_of_failures(destination, (group.count, group.is_more), &facts, *sample, retry)
-}
-
-fn sentence_of_recent(group: &RecentFailureGroup) -> Sentence {
-    let RecentFailureGroup { destination, class, sample, .. } = group;
-    let (command, page) = match &group.group {
-        Some(key) => (format!("eventbridge retry --failure {key}"), format!("/failures/{key}")),
-        None => (format!("eventbridge retry {sample}"), format!("/executions/{sample}")),
-    };
-    let retry = Part::Link { command, page, text: "the page of the group".to_owned() };
-    let number = u64::try_from(group.count).unwrap_or_default();
-    sentence_of_failures(destination, (number, false), std::slice::from_ref(class), *sample, retry)
-}
-
-fn sentence_of_failures(
-    destination: &str,
-    (number, is_more): (u64, bool),
-    facts: &[String],
-    sample: i64,
-    retry: Part,
-) -> Sentence {
-    let (executions, them) = if number == 1 { ("execution", "it") } else { ("executions", "them") };
-    let facts = facts.join(", ");
-    let have = if number == 1 { "has" } else { "have" };
-    let number = capitalised(&count(number, is_more));
-    vec![
-        Part::text(format!("{number} {executions} for {destination} {have} failed ({facts}): ")),
-        why(sample),
-        Part::text(" shows what happened; once the cause is fixed, "),
-        // No full stop directly after the command: people copy it.
-        retry,
-        Part::text(format!(" retries {them}.")),
-    ]
-}
-
-fn notice_of_recent(group: &RecentFailureGroup) -> Notice {
-    let RecentFailureGroup { destination, class, count, sample, .. } = group;
-    let (page, retry, acknowledge) = match &group.group {
-        Some(key) => (
-            format!("/api/v1/failures/{key}"),
-            format!("eventbridge retry --failure {key}"),
-            format!("or \"eventbridge acknowledge {key} --note …\""),
-        ),
-        None => (
-            "/api/v1/failures".to_owned(),
-            format!("eventbridge retry {sample}"),
-            "or acknowledge it on that page".to_owned(),
-        ),
-    };
-    Notice {
-        summary: format!("Executions for {destination} failed: {class} ({count} so far)."),
-        remedy: format!(
-            "{page} (/failures in the dashboard) shows what they have in common, the money concerned and \
-             what to do; \"eventbridge why {sample}\" shows the history of one of them. Fix the \
-             cause, then run \"{retry}\"; {acknowledge} to silence this alert."
-        ),
-    }
 }
 
 /// The command that explains an execution, or its page.

@@ -84,6 +84,8 @@ pub enum FindingKind {
     NoWorker,
     /// Executions are pending for too long.
     Backlog,
+    /// A destination has reached its limit of blocks, so new pages wait.
+    BlockLimit,
     /// Nothing is delivered to a destination for a while, after repeated failures.
     BackingOff,
     /// Webhooks are rejected.
@@ -94,6 +96,8 @@ pub enum FindingKind {
     UnansweredInvoice,
     /// The same in test mode, where it charges nobody.
     UnansweredTestInvoice,
+    /// The same of either mode, by requests without a valid signature: anyone can have sent them.
+    UnansweredUnverified,
     /// No events arrive, although they did in the same hours of the last weeks.
     NotArriving,
     /// No events arrive for unusually long.
@@ -141,16 +145,18 @@ impl Level {
 }
 
 impl FindingKind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::Database,
         Self::Paused,
         Self::NoWorker,
         Self::Backlog,
+        Self::BlockLimit,
         Self::BackingOff,
         Self::Rejected,
         Self::ExpiringToken,
         Self::UnansweredInvoice,
         Self::UnansweredTestInvoice,
+        Self::UnansweredUnverified,
         Self::NotArriving,
         Self::Silence,
         Self::Failures,
@@ -159,7 +165,13 @@ impl FindingKind {
 
     /// Whether a stranger can cause it by requests that are rejected, so that it must not degrade public health.
     pub const fn can_be_forged(self) -> bool {
-        matches!(self, Self::Rejected | Self::UnansweredInvoice | Self::UnansweredTestInvoice)
+        matches!(
+            self,
+            Self::Rejected
+                | Self::UnansweredInvoice
+                | Self::UnansweredTestInvoice
+                | Self::UnansweredUnverified
+        )
     }
 
     /// When an operator should hear of it.
@@ -173,9 +185,11 @@ impl FindingKind {
             | Self::NotArriving => Urgency::Wake,
             Self::Paused
             | Self::Backlog
+            | Self::BlockLimit
             | Self::BackingOff
             | Self::ExpiringToken
             | Self::UnansweredTestInvoice
+            | Self::UnansweredUnverified
             | Self::Silence
             | Self::Failures
             | Self::OldSnapshot => Urgency::Morning,
@@ -189,11 +203,13 @@ impl FindingKind {
             Self::Paused => "paused",
             Self::NoWorker => "no_worker",
             Self::Backlog => "backlog",
+            Self::BlockLimit => "block_limit",
             Self::BackingOff => "backing_off",
             Self::Rejected => "rejected",
             Self::ExpiringToken => "expiring_token",
             Self::UnansweredInvoice => "unanswered_invoice",
             Self::UnansweredTestInvoice => "unanswered_test_invoice",
+            Self::UnansweredUnverified => "unanswered_unverified",
             Self::NotArriving => "not_arriving",
             Self::Silence => "silence",
             Self::Failures => "failures",

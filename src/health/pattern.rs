@@ -1,9 +1,10 @@
 //! Whether a silence contradicts what the same hours of the last weeks brought. Pure.
 //!
-//! The window is the silence in whole hours. It is compared with the same window one, two, three and four weeks
-//! earlier, by the clock on the wall: a shop that opens at nine does so in summer and in winter. If at least three
-//! of these brought [`EVENTS_MIN`] events or more, the silence is against the pattern. One outage or one holiday
-//! in four weeks therefore changes nothing.
+//! The window is the silence in whole hours. It begins after the last hour in which a webhook arrived, also one that
+//! brought no new event. It is compared with the same window one, two, three and four weeks earlier, by the clock on
+//! the wall: a shop that opens at nine does so in summer and in winter. If at least three of these brought
+//! [`EVENTS_MIN`] events or more, the silence is against the pattern. One outage or one holiday in four weeks
+//! therefore changes nothing.
 //!
 //! How often this is wrong: events come in groups, about six for a payment, so 100 events are about 16 causes. If
 //! causes were independent and as frequent as in the weakest of the three weeks, none of them in the whole window
@@ -31,19 +32,15 @@ pub(super) const EVENTS_MIN: u64 = 100;
 /// The longest window. The weeks before a longer silence do not reach into it.
 const WINDOW_MAX: TimeDelta = TimeDelta::days(7);
 
-/// Whether the silence since `last_at`, when the last new event arrived, contradicts the pattern. `hours` are
-/// those in which webhooks brought events, new or not.
+/// Whether the silence since `silent_from` contradicts the pattern. `hours` are those in which webhooks brought
+/// events, new or not.
 pub(super) fn is_contradicted(
     hours: &[BusyHour],
-    last_at: DateTime<Utc>,
+    silent_from: DateTime<Utc>,
     now: DateTime<Utc>,
     zone: Tz,
 ) -> bool {
-    let Some((from, to)) = window(last_at, now) else { return false };
-    // Webhooks that bring no new event do arrive.
-    if events_within(hours, from, to) > 0 {
-        return false;
-    }
+    let Some((from, to)) = window(silent_from, now) else { return false };
     let earlier = (1..=WEEKS).filter(|weeks| {
         let (from, to) = (weeks_before(from, *weeks, zone), weeks_before(to, *weeks, zone));
         from.zip(to).is_some_and(|(from, to)| events_within(hours, from, to) >= EVENTS_MIN)
@@ -51,10 +48,18 @@ pub(super) fn is_contradicted(
     earlier.count() >= WEEKS_MIN
 }
 
+/// Since when no webhook has arrived, given when the last new event did: a sender that repeats an event afterwards
+/// does reach this service, until the end of that hour at the latest.
+pub(super) fn silent_from(hours: &[BusyHour], last_at: DateTime<Utc>) -> DateTime<Utc> {
+    let later = hours.iter().map(|hour| hour.at).filter(|hour| *hour > last_at).max();
+    later.and_then(|hour| hour.checked_add_signed(TimeDelta::hours(1))).unwrap_or(last_at)
+}
+
 /// The whole hours that were silent; `None` if there is none yet.
-fn window(last_at: DateTime<Utc>, now: DateTime<Utc>) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+fn window(silent_from: DateTime<Utc>, now: DateTime<Utc>) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     let hour = TimeDelta::hours(1);
-    let from = last_at.duration_trunc(hour).ok()?.checked_add_signed(hour)?;
+    let begun = silent_from.duration_trunc(hour).ok()?;
+    let from = if begun == silent_from { begun } else { begun.checked_add_signed(hour)? };
     let to = now.min(from.checked_add_signed(WINDOW_MAX)?).duration_trunc(hour).ok()?;
     (from < to).then_some((from, to))
 }
@@ -106,11 +111,18 @@ mod tests {
     }
 
     #[test]
-    fn webhooks_that_bring_only_known_events_do_arrive() {
-        let (last_at, now) = (utc("2026-12-02T09:20:00Z"), utc("2026-12-02T12:00:00Z"));
+    fn webhooks_that_bring_only_known_events_do_arrive_until_they_end_too() {
+        let last_at = utc("2026-12-02T09:59:58Z");
         let mut hours = office(last_at, 4, 60);
-        hours.push(BusyHour { at: utc("2026-12-02T11:00:00Z"), events: 1 });
-        assert!(!is_contradicted(&hours, last_at, now, Berlin));
+        assert_eq!(silent_from(&hours, last_at), last_at);
+        // Ten seconds later the sender repeats the last event.
+        hours.push(BusyHour { at: utc("2026-12-02T10:00:00Z"), events: 1 });
+        let from = silent_from(&hours, last_at);
+        assert_eq!(from, utc("2026-12-02T11:00:00Z"));
+        let is_contradicted = |now| is_contradicted(&hours, from, utc(now), Berlin);
+        assert!(!is_contradicted("2026-12-02T12:59:59Z"), "one whole hour of 60 events");
+        assert!(is_contradicted("2026-12-02T13:00:00Z"));
+        assert!(is_contradicted("2026-12-02T22:00:00Z"), "one late duplicate does not end it for good");
     }
 
     #[test]

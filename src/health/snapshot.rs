@@ -147,6 +147,9 @@ pub struct DestinationBacklog {
     pub next_at: Option<DateTime<Utc>>,
     /// The pending execution that has waited longest.
     pub oldest: Option<OldestPending>,
+    /// The execution that has waited longest for another attempt, if its last one failed because the destination
+    /// has reached its limit of blocks.
+    pub at_block_limit: Option<OldestPending>,
     /// How long it takes to deliver everything that is due, if that can be estimated; longer if there are more
     /// than were counted.
     pub clears_in: Option<TimeDelta>,
@@ -277,7 +280,7 @@ impl PartialSnapshot {
         if let Some(pauses) = pauses {
             read.extend([FindingKind::Paused, FindingKind::ExpiringToken]);
             // Without the pauses it is unknown whether one of them causes the backlog.
-            read.extend(backlog.as_ref().map(|_| FindingKind::Backlog));
+            read.extend(backlog.iter().flat_map(|_| [FindingKind::Backlog, FindingKind::BlockLimit]));
             snapshot.destinations =
                 destinations(scope, &pauses, backlog.as_deref(), &Pace { now, resting, throughput });
         }
@@ -295,7 +298,11 @@ impl PartialSnapshot {
         };
 
         if let Some(unanswered) = purpose.fact("unanswered events", store.rejections.unanswered()).await? {
-            read.extend([FindingKind::UnansweredInvoice, FindingKind::UnansweredTestInvoice]);
+            read.extend([
+                FindingKind::UnansweredInvoice,
+                FindingKind::UnansweredTestInvoice,
+                FindingKind::UnansweredUnverified,
+            ]);
             snapshot.unanswered = unanswered;
         }
 
@@ -378,9 +385,10 @@ impl Arrivals {
         let (Some(last_at), Some(gap)) = (self.last_at, self.usual_gap().filter(|_| factor > 0)) else {
             return false;
         };
-        let silent_for = now.signed_duration_since(last_at).to_std().unwrap_or_default();
+        let silent_from = pattern::silent_from(&self.busy_hours, last_at);
+        let silent_for = now.signed_duration_since(silent_from).to_std().unwrap_or_default();
         silent_for > gap.saturating_mul(factor).max(silence::LIMIT_MIN)
-            && pattern::is_contradicted(&self.busy_hours, last_at, now, zone)
+            && pattern::is_contradicted(&self.busy_hours, silent_from, now, zone)
     }
 
     /// The hours by which the length of a silence is judged.
@@ -444,7 +452,7 @@ struct Pace {
 }
 
 fn destination_backlog(scope: &Scope, backlog: &Backlog, pace: &Pace) -> DestinationBacklog {
-    let Backlog { destination, pending, is_more, later, next_at, oldest, .. } = backlog;
+    let Backlog { destination, pending, is_more, later, next_at, oldest, at_block_limit, .. } = backlog;
     let due = pending.saturating_sub(*later);
     let by_rate = seconds_for(&scope.destinations, &BTreeMap::from([(destination.clone(), due)]));
     let rest = pace.resting.get(destination).filter(|rest| rest.is_everywhere());
@@ -455,6 +463,7 @@ fn destination_backlog(scope: &Scope, backlog: &Backlog, pace: &Pace) -> Destina
         later: *later,
         next_at: *next_at,
         oldest: *oldest,
+        at_block_limit: *at_block_limit,
         clears_in: estimate::clears_in(due, by_rate, pace.throughput.get(destination).copied(), rest),
     }
 }

@@ -13,9 +13,10 @@
 //! | destination paused | | at once | after [`AlertRules::paused_after`] |
 //! | no worker | | at once | none: the heartbeat stops instead |
 //! | backlog | a third of [`Thresholds::backlog`] | [`Thresholds::backlog`] | when critical |
+//! | block limit reached | | at once, in place of the backlog | at once, if a backlog raises one |
 //! | destination backing off | after 10 s, while something is due | | none: the backlog raises one |
-//! | webhooks rejected | from the first | [`Thresholds::rejection_streak`] | when critical |
-//! | `invoice.created` not accepted | in test mode | in live mode | at once, see [`UnansweredEvent`](crate::domain::unanswered::UnansweredEvent) |
+//! | webhooks rejected | from the first | [`Thresholds::rejection_streak`] | when critical and none was accepted for 10 min, or for the usual gap, at most an hour |
+//! | `invoice.created` not accepted | in test mode, or unverified | in live mode | at once, see [`UnansweredEvent`](crate::domain::unanswered::UnansweredEvent) |
 //! | webhooks do not arrive | | against the pattern of four weeks, see [`Thresholds::silence_factor`] | when critical |
 //! | silence | [`Thresholds::silence_factor`], unless it is against the pattern | | at once |
 //! | token expires | a week before | | at once |
@@ -23,7 +24,7 @@
 //! | failures | while a group is open | | if the last failure is at most an hour old; then until it is fixed or acknowledged |
 //!
 //! So an assessment may show a finding that raises no alert, but only in these documented cases: the early
-//! warning of a backlog or of rejections, a rest after repeated failures, a pause or a database failure younger than its delay, an old
+//! warning of a backlog or of rejections, rejections that began just now, a rest after repeated failures, a pause or a database failure younger than its delay, an old
 //! failure, an old snapshot, and findings whose alerts [`AlertRules`] switch off. Each setting moves the finding and the alert
 //! together.
 
@@ -41,7 +42,7 @@ pub struct Thresholds {
     /// After a third of it the backlog is a warning.
     pub backlog: Duration,
     /// This many webhooks were rejected in a row, with none accepted between: that is critical. Fewer are
-    /// a warning.
+    /// a warning. An alert also waits until they have been rejected for a while.
     pub rejection_streak: u64,
     /// No event has arrived for this many times the usual gap. 0 switches the check off.
     pub silence_factor: u32,
@@ -60,7 +61,7 @@ pub struct AlertRules {
     pub database_after: Option<Duration>,
     /// How long a destination may stay paused before an alert; `None` for no alert.
     pub paused_after: Option<Duration>,
-    /// Whether a critical backlog raises an alert.
+    /// Whether a critical backlog raises an alert, and a block limit that is reached.
     pub backlog: bool,
     /// Whether a critical number of rejected webhooks raises an alert.
     pub rejected: bool,

@@ -11,29 +11,41 @@ use crate::domain::visible::visible;
 /// The most ids that a sentence has.
 const IDS_MAX: usize = 3;
 
-/// A finding for each mode in which there are such events.
+/// A finding for each mode in which there are such events, and one for those that anyone can have sent, so that
+/// these neither wake people nor hide one that does.
 pub(super) fn unanswered(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
-    let of_mode = |concerns_money: bool, kind| {
+    let kinds = [
+        FindingKind::UnansweredInvoice,
+        FindingKind::UnansweredTestInvoice,
+        FindingKind::UnansweredUnverified,
+    ];
+    let found = kinds.into_iter().filter_map(|kind| {
         let events = snapshot.unanswered.iter().filter(|one| one.counts(snapshot.now));
-        let events: Vec<_> = events.filter(|one| one.concerns_money() == concerns_money).collect();
+        let events: Vec<_> = events.filter(|one| kind_of(one) == kind).collect();
         finding(kind, &events, thresholds)
-    };
-    let live = of_mode(true, FindingKind::UnansweredInvoice);
-    live.into_iter().chain(of_mode(false, FindingKind::UnansweredTestInvoice)).collect()
+    });
+    found.collect()
+}
+
+/// The mode that an unsigned event states proves nothing.
+fn kind_of(event: &UnansweredEvent) -> FindingKind {
+    match (event.event.is_signed, event.concerns_money()) {
+        (false, _) => FindingKind::UnansweredUnverified,
+        (true, true) => FindingKind::UnansweredInvoice,
+        (true, false) => FindingKind::UnansweredTestInvoice,
+    }
 }
 
 fn finding(kind: FindingKind, events: &[&UnansweredEvent], thresholds: &Thresholds) -> Option<Finding> {
     let first_at = events.iter().map(|one| one.first_at).min()?;
     let number = count(u64::try_from(events.len()).unwrap_or(u64::MAX), false);
     let (were, them) = if events.len() == 1 { ("event was", "it") } else { ("events were", "them") };
-    let doubt = if events.iter().any(|one| one.event.is_signed) {
-        ""
-    } else {
-        " Its signature was not valid, so this is unverified, but it was repeated as Stripe does."
-    };
-    let (mode, effect) = match kind {
-        FindingKind::UnansweredTestInvoice => ("test mode", "which charges nobody"),
-        _ => ("live mode", "so customers are charged late"),
+    let effect = match kind {
+        FindingKind::UnansweredTestInvoice => "which charges nobody (test mode).",
+        FindingKind::UnansweredUnverified => {
+            "so customers are charged late in live mode. No valid signature was seen, so this is unverified, but it was repeated as Stripe does."
+        }
+        _ => "so customers are charged late (live mode).",
     };
     let ids: Vec<_> = events.iter().take(IDS_MAX).map(|one| visible(&one.event.event_id)).collect();
     let others = if events.len() > IDS_MAX { ", …" } else { "" };
@@ -41,7 +53,7 @@ fn finding(kind: FindingKind, events: &[&UnansweredEvent], thresholds: &Threshol
         "find the cause with eventbridge doctor, fix it, and resend {them} in Stripe's Workbench (Events)"
     );
     let summary = format!(
-        "{number} invoice.created {were} not accepted. Stripe waits up to 72 h for that before it finalizes the invoice, {effect} ({mode}).{doubt}"
+        "{number} invoice.created {were} not accepted. Stripe waits up to 72 h for that before it finalizes the invoice, {effect}"
     );
     Some(Finding {
         key: kind.as_str().to_owned(),
@@ -63,6 +75,7 @@ fn finding(kind: FindingKind, events: &[&UnansweredEvent], thresholds: &Threshol
 mod tests {
     use super::*;
     use crate::domain::unanswered::ClaimedEvent;
+    use crate::health::Urgency;
     use chrono::{DateTime, TimeDelta};
 
     fn snapshot(livemodes: &[Option<bool>], is_signed: bool) -> Snapshot {
@@ -96,6 +109,22 @@ mod tests {
             kinds(&[Some(false), Some(true)]),
             [FindingKind::UnansweredInvoice, FindingKind::UnansweredTestInvoice]
         );
+    }
+
+    #[test]
+    fn an_unsigned_event_has_a_finding_of_its_own_that_wakes_nobody_and_hides_none_that_is_signed() {
+        let mut mixed = snapshot(&[Some(true), Some(true)], false);
+        mixed.unanswered[1].event.is_signed = true;
+        let found = unanswered(&mixed, &Thresholds::default());
+        let urgency = |one: &Finding| (one.key.clone(), one.level, one.matter.urgency());
+        assert_eq!(
+            found.iter().map(urgency).collect::<Vec<_>>(),
+            [
+                ("unanswered_invoice".to_owned(), Level::Critical, Urgency::Wake),
+                ("unanswered_unverified".to_owned(), Level::Warning, Urgency::Morning),
+            ]
+        );
+        assert!(found[0].notice.as_ref().is_some_and(|notice| notice.summary.starts_with("1 ")), "{found:?}");
     }
 
     #[test]

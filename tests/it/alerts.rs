@@ -251,8 +251,11 @@ async fn in_quiet_hours_an_urgent_alert_and_its_end_are_sent_at_once() {
         .start()
         .await;
     for _ in 0..5 {
-        service.database.change(rows::rejected_request()).await;
+        service.database.change(rows::rejected_request(Duration::from_mins(9))).await;
     }
+    service.until_alerts_were_evaluated().await;
+    assert_eq!(receiver.count(), 0, "an event that is accepted may end it soon");
+    service.database.change(rows::rejected_request(Duration::from_mins(10))).await;
     let alert = receiver.until(1).await[0].clone();
     assert_eq!(alert.headers["priority"], "urgent");
     for words in
@@ -470,7 +473,7 @@ async fn backlog_failures_rejections_and_silence_each_have_an_alert_key() {
     let hours = (20..60).map(|hour| arrival(Duration::from_hours(hour)));
     store.statistics.add_statistics(&hours.collect::<Vec<_>>()).await.unwrap();
     for _ in 0..5 {
-        database.change(rows::rejected_request()).await;
+        database.change(rows::rejected_request(Duration::from_hours(2))).await;
     }
     let service = quiet.replica().set("ALERT_URL", &receiver.url).start().await;
     let calls = receiver.until(4).await;
@@ -563,7 +566,7 @@ async fn an_unanswered_invoice_created_is_urgent_until_it_is_accepted() {
 }
 
 #[tokio::test]
-async fn an_invoice_created_that_anyone_can_have_sent_wakes_nobody_unless_it_is_repeated() {
+async fn an_invoice_created_that_anyone_can_have_sent_waits_for_the_morning_and_must_be_repeated() {
     let receiver = Receiver::start().await;
     let service = Service::builder().set("DESTINATIONS", "").set("ALERT_URL", &receiver.url).start().await;
     assert_eq!(post_invoice_created(&service, "evt_good", SECRET, NOW).await, StatusCode::OK);
@@ -575,12 +578,63 @@ async fn an_invoice_created_that_anyone_can_have_sent_wakes_nobody_unless_it_is_
     assert_eq!(receiver.count(), 0);
     assert_eq!(forge().await, StatusCode::BAD_REQUEST);
     let alert = receiver.until(1).await[0].json();
-    assert_eq!(alert["key"], "unanswered_invoice");
+    assert_eq!(
+        (&alert["key"], &alert["urgency"]),
+        (&json!("unanswered_unverified"), &json!("morning")),
+        "{alert}"
+    );
     assert!(alert["summary"].as_str().unwrap().contains("unverified"), "{alert}");
     // Stripe waits for 72 hours.
     service.database.change(rows::age_unanswered(Duration::from_hours(72), false)).await;
     let over = receiver.until(2).await[1].json();
     assert_eq!(over["state"], "resolved");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_expires_soon_raises_an_alert_until_it_has_a_later_date() {
+    let receiver = Receiver::start().await;
+    let in_days = |days| (DateTime::<Utc>::from(SystemTime::now()) + TimeDelta::days(days)).date_naive();
+    let soon = Service::builder()
+        .set("NOTION_API_KEY_EXPIRES", &in_days(3).to_string())
+        .set("ALERT_URL", &receiver.url)
+        .start()
+        .await;
+    let alert = receiver.until(1).await[0].json();
+    assert_eq!(
+        (&alert["key"], &alert["urgency"]),
+        (&json!("expiring_token notion"), &json!("morning")),
+        "{alert}"
+    );
+    assert!(alert["summary"].as_str().unwrap().contains(&in_days(3).to_string()), "{alert}");
+    // It is recorded as sent.
+    soon.until_alerts_were_evaluated().await;
+    let later = soon.replica().set("NOTION_API_KEY_EXPIRES", &in_days(300).to_string());
+    soon.stop().await;
+    let later = later.set("ALERT_URL", &receiver.url).start().await;
+    let over = receiver.until(2).await[1].json();
+    assert_eq!((&over["key"], &over["state"]), (&json!("expiring_token notion"), &json!("resolved")));
+    later.stop().await;
+}
+
+#[tokio::test]
+async fn a_workspace_at_its_block_limit_raises_an_alert_of_its_own_instead_of_a_backlog() {
+    let receiver = Receiver::start().await;
+    let service = Service::builder().set("ALERT_URL", &receiver.url).start().await;
+    service.sandbox.set_block_limit(Some(0));
+    let invoice = json!({"id": "evt_1", "type": "invoice.paid", "data": {"object": {
+        "id": "in_1", "object": "invoice", "currency": "eur", "status": "paid", "amount_paid": 5_845}}});
+    service.post_event(&invoice.to_string()).await;
+    let alert = receiver.until(1).await[0].json();
+    assert_eq!(
+        (&alert["key"], &alert["urgency"]),
+        (&json!("block_limit notion"), &json!("morning")),
+        "{alert}"
+    );
+    assert!(alert["remedy"].as_str().unwrap().starts_with("Upgrade the Notion workspace"), "{alert}");
+    service.database.change(rows::waiting_since(Duration::from_mins(20))).await;
+    service.until_alerts_were_evaluated().await;
+    assert_eq!(receiver.count(), 1, "no backlog is reported");
     service.stop().await;
 }
 

@@ -9,6 +9,7 @@ use super::remedies;
 use super::trash::{IN_TRASH, is_put_away};
 use crate::config::InstanceName;
 use crate::domain::delivery::{Failure, Outcome};
+use crate::domain::failure::BLOCK_LIMIT;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -142,9 +143,6 @@ fn transient(failure: Failure, wait: Option<Duration>) -> Outcome {
 fn needs_operator(refusal: Refusal, remedy: &str) -> Outcome {
     Outcome::NeedsOperator(failure(refusal).with_remedy(remedy))
 }
-
-/// The class of failures of a workspace that can hold no more blocks.
-const BLOCK_LIMIT: &str = "block_limit";
 
 /// How long new pages wait before one of them is tried again in a workspace that can hold no more blocks.
 pub(super) const BLOCKED_FOR: Duration = Duration::from_mins(10);

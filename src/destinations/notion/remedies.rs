@@ -4,15 +4,15 @@
 
 use crate::config::InstanceName;
 
+/// For a workspace that can hold no more blocks.
+pub(super) use crate::domain::failure::BLOCK_LIMIT_REMEDY as BLOCK_LIMIT;
+
 /// For an execution that ends without a confirmed write.
 pub(super) const ATTEMPTS_USED_UP: &str = "No write was confirmed. Check in Notion whether the page exists, then retry: a page that is found is not written twice.";
 
 /// For an object whose page cannot be found among those of other objects with its id.
 pub(super) const TOO_MANY_PAGES: &str =
     "Too many pages have the id of this object. Remove those that are not needed, then retry.";
-
-/// For a workspace that can hold no more blocks.
-pub(super) const BLOCK_LIMIT: &str = "upgrade the Notion workspace to a paid plan, or reduce it to one member: a Free workspace with several members holds 1,000 blocks for life, and deleting gives none back. New pages are tried again every ten minutes; pages that exist are still updated";
 
 /// The remedy for failures of this class that end an execution, as a sentence. Nothing for a class that is
 /// not Notion's.

@@ -1,6 +1,6 @@
 //! The causes of rejected requests, and how many were rejected in a row.
 
-use super::StoredSample;
+use super::{SAMPLES_KEPT, StoredSample};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -126,6 +126,8 @@ pub fn causes(
 pub struct RejectionStreak {
     /// How many.
     pub count: u64,
+    /// When it began. If its first samples were replaced, when the last event was accepted before it.
+    pub began_at: DateTime<Utc>,
     /// The cause of the newest ones.
     pub newest: Diagnosis,
 }
@@ -146,7 +148,14 @@ pub fn rejection_streak(
     let causes = sources.diagnose(&of_late, accepted);
     let fixable = || causes.iter().filter(|found| found.cause.is_fixable());
     let count = fixable().map(|found| found.count).sum();
-    Some(RejectionStreak { count, newest: fixable().next()?.clone() })
+    let newest = fixable().next()?.clone();
+    let first_at = fixable().map(|found| found.first_at).min()?;
+    // At one sample per second all of them may cover less than two minutes.
+    let are_full = i64::try_from(kept.len()).is_ok_and(|kept| kept >= SAMPLES_KEPT);
+    let oldest = kept.iter().min_by_key(|one| one.at).filter(|one| are_full && is_after(one));
+    let accepted_before = oldest.map(|one| accepted.of(&one.sample.source).unwrap_or(now - RECENT));
+    let began_at = accepted_before.map_or(first_at, |at| at.max(now - RECENT).min(first_at));
+    Some(RejectionStreak { count, began_at, newest })
 }
 
 #[cfg(test)]
@@ -163,7 +172,7 @@ mod tests {
             vec![Diagnosis {
                 cause: Cause::WrongSecret,
                 count: rejections.iter().map(|kept| kept.sample.unseen + 1).sum(),
-                first_at: at,
+                first_at: rejections.iter().map(|kept| kept.at).min().unwrap_or(at),
                 last_at: at,
                 is_current: accepted.of("stripe").is_none_or(|accepted| accepted < at),
                 message: String::new(),
@@ -192,6 +201,25 @@ mod tests {
         assert_eq!(count(Some(9), 8, 2), Some(3));
         assert_eq!(count(Some(7), 8, 2), None);
         assert_eq!(count(None, 25 * 60, 9), None);
+    }
+
+    #[test]
+    fn a_streak_of_more_rejections_than_are_kept_began_after_the_last_accepted_event() {
+        let ago = |seconds| DateTime::UNIX_EPOCH + TimeDelta::days(9) - TimeDelta::seconds(seconds);
+        let began = |accepted: Option<i64>, kept: i64| {
+            let sample = RejectionSample::new("stripe", "signature_no_match", Vec::new(), b"");
+            let kept: Vec<_> =
+                (0..kept).map(|n| StoredSample { at: ago(n), sample: sample.clone() }).collect();
+            let by_source = accepted.map(|at| ("stripe".to_owned(), ago(at))).into_iter().collect();
+            let accepted = Accepted { last_at: accepted.map(ago), by_source };
+            let streak = rejection_streak(&kept, &accepted, &WrongSecrets, ago(0)).expect("a streak");
+            ago(0).signed_duration_since(streak.began_at).num_seconds()
+        };
+        assert_eq!(began(Some(3_600), SAMPLES_KEPT - 1), SAMPLES_KEPT - 2, "all samples are there");
+        assert_eq!(began(Some(3_600), SAMPLES_KEPT), 3_600);
+        assert_eq!(began(Some(30), SAMPLES_KEPT), 29, "an event was accepted between");
+        assert_eq!(began(None, SAMPLES_KEPT), RECENT.num_seconds());
+        assert_eq!(began(Some(9 * 86_400), SAMPLES_KEPT), RECENT.num_seconds());
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub struct RejectionSample {
     pub unseen: u64,
 }
 
+/// The number of samples that are kept; further ones replace the oldest.
+pub const SAMPLES_KEPT: i64 = 100;
+
 /// A stored sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSample {

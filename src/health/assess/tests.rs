@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::domain::backing_off::BackingOff;
-use crate::domain::rejection::{Cause, Diagnosis};
-use crate::health::{AlertRules, OpenFailures, Pause};
-use crate::store::{BusyHour, RecentFailures};
+use crate::domain::rejection::{Cause, Diagnosis, RejectionStreak};
+use crate::health::{AlertRules, Failures, OpenFailure, OpenFailures, Pause};
+use crate::store::{BusyHour, RecentFailureGroup, RecentFailures};
 use crate::store::{SnapshotHolder, SnapshotHolderKind};
 
 fn now() -> DateTime<Utc> {
@@ -105,7 +105,36 @@ fn rejected(count: u64) -> Snapshot {
         message: "They are signed with another secret.".to_owned(),
         remedy: "Set it.".to_owned(),
     };
-    Snapshot { rejected: Some(RejectionStreak { count, newest }), ..well() }
+    Snapshot { rejected: Some(RejectionStreak { count, began_at: ago(10), newest }), ..well() }
+}
+
+/// Webhooks that have been rejected for so many minutes.
+fn rejected_for(minutes: i64, number: u64) -> Snapshot {
+    let mut snapshot = rejected(number);
+    if let Some(streak) = &mut snapshot.rejected {
+        streak.began_at = ago(minutes);
+    }
+    snapshot
+}
+
+/// The same with an event in every hour at most.
+fn rejected_at_few_events(minutes: i64) -> Snapshot {
+    let busy_hours = (0..48).rev().map(|hour| BusyHour { at: ago(180 * hour), events: 1 }).collect();
+    let arrivals = Arrivals { last_at: Some(ago(0)), busy_hours };
+    Snapshot { arrivals, ..rejected_for(minutes, 5) }
+}
+
+/// A destination at its limit of blocks for so many minutes.
+fn at_block_limit(minutes: u64) -> Destination {
+    let waits = OldestPending { execution: 7, waited: self::minutes(minutes) };
+    let backlog = DestinationBacklog {
+        pending: 3,
+        later: 3,
+        oldest: Some(waits),
+        at_block_limit: Some(waits),
+        ..DestinationBacklog::default()
+    };
+    with_backlog(backlog)
 }
 
 /// The last event arrived this long ago; before that, events arrived for 48 hours.
@@ -120,6 +149,13 @@ fn silent_against_pattern(minutes: i64, events: u64) -> Snapshot {
     let busy_hours = (0..35 * 24).rev().map(|hour| BusyHour { at: ago(minutes + 60 * hour), events });
     let arrivals = Arrivals { last_at: Some(ago(minutes)), busy_hours: busy_hours.collect() };
     Snapshot { arrivals, ..well() }
+}
+
+/// The last new event arrived 12 hours ago, and it was repeated an hour later.
+fn silent_but_for_a_duplicate() -> Snapshot {
+    let mut silent = silent_against_pattern(12 * 60, 200);
+    silent.arrivals.busy_hours.push(BusyHour { at: ago(11 * 60), events: 1 });
+    silent
 }
 
 fn open_failures(count: usize) -> Snapshot {
@@ -201,6 +237,29 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
         (behind(20), hour(), warning, "Notion is behind", &[]),
         (behind(60), hour(), critical, "Notion is behind", &["backlog notion"]),
         (snapshot(vec![retrying()]), default(), ok, "All is well", &[]),
+        // The block limit replaces the backlog that it causes.
+        (
+            snapshot(vec![at_block_limit(1)]),
+            default(),
+            critical,
+            "Notion has reached its block limit",
+            &["block_limit notion"],
+        ),
+        (
+            snapshot(vec![at_block_limit(600)]),
+            default(),
+            critical,
+            "Notion has reached its block limit",
+            &["block_limit notion"],
+        ),
+        (snapshot(vec![at_block_limit(600)]), off(), critical, "Notion has reached its block limit", &[]),
+        (
+            snapshot(vec![Destination { paused: paused_for(60).paused, ..at_block_limit(600) }]),
+            default(),
+            critical,
+            "Notion is paused",
+            &["paused notion columns"],
+        ),
         // A rest after repeated failures, once it lasts and while something is due.
         (snapshot(vec![backing_off_for(9)]), default(), ok, "All is well", &[]),
         (snapshot(vec![backing_off_for(10)]), default(), warning, "Notion is backing off", &[]),
@@ -221,6 +280,10 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
         (rejected(3), three(), critical, "Webhooks are rejected", &["rejected webhooks"]),
         (rejected(5), default(), critical, "Webhooks are rejected", &["rejected webhooks"]),
         (rejected(5), off(), critical, "Webhooks are rejected", &[]),
+        // What may end with the next accepted event wakes nobody.
+        (rejected_for(9, 5), default(), critical, "Webhooks are rejected", &[]),
+        (rejected_at_few_events(59), default(), critical, "Webhooks are rejected", &[]),
+        (rejected_at_few_events(60), default(), critical, "Webhooks are rejected", &["rejected webhooks"]),
         (silent_for(74), default(), ok, "All is well", &[]),
         (silent_for(76), default(), warning, "No event for 1 h 16 min", &["silence"]),
         (silent_for(76), any_silence(), ok, "All is well", &[]),
@@ -229,6 +292,7 @@ fn each_snapshot_has_its_level_its_headline_and_its_alerts() {
         (silent_against_pattern(121, 200), default(), critical, "No event for 2 h 1 min", &["not_arriving"]),
         (silent_against_pattern(121, 20), default(), warning, "No event for 2 h 1 min", &["silence"]),
         (silent_against_pattern(121, 200), any_silence(), ok, "All is well", &[]),
+        (silent_but_for_a_duplicate(), default(), critical, "No event for 12 h", &["not_arriving"]),
         (
             Snapshot { rejected: rejected(5).rejected, ..silent_against_pattern(121, 200) },
             default(),

@@ -1,12 +1,12 @@
 //! Samples of the last rejected requests.
 
 use super::Rejections;
-use crate::domain::rejection::{Accepted, RejectionSample, StoredSample};
+use crate::domain::rejection::{Accepted, RejectionSample, SAMPLES_KEPT, StoredSample};
 use crate::store::db::StoreError;
 use chrono::{DateTime, Utc};
 
 /// The number of samples that are kept.
-pub const REJECTIONS_KEPT: i64 = 100;
+pub const REJECTIONS_KEPT: i64 = SAMPLES_KEPT;
 
 impl Rejections {
     /// Stores a sample in place of the oldest one. Returns its number.

@@ -5,6 +5,7 @@
 //! twenty of the time at most.
 
 use super::Reports;
+use crate::domain::failure::BLOCK_LIMIT;
 use crate::store::db::{Connections, StoreError, of_milliseconds};
 use chrono::{DateTime, Utc};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +43,9 @@ pub struct Backlog {
     /// The counted execution that has waited longest; `None` if none waits. Executions of bulk operations
     /// wait for all others, and are left out.
     pub oldest: Option<OldestPending>,
+    /// The counted execution that has waited longest for another attempt, if its last one failed with the class
+    /// [`BLOCK_LIMIT`].
+    pub at_block_limit: Option<OldestPending>,
     /// Since when the instance is paused, if it is.
     pub paused_since: Option<DateTime<Utc>>,
 }
@@ -143,12 +147,15 @@ async fn count(pool: &Connections, instances: &[String]) -> Result<Vec<Backlog>,
         select wanted.name as "destination!", paused_since, pending as "pending!", is_more as "is_more!",
                later as "later!", next_at,
                (extract(epoch from now()) * 1000)::bigint - oldest[1] as oldest_ms,
-               oldest[2] as oldest_execution
+               oldest[2] as oldest_execution,
+               (extract(epoch from now()) * 1000)::bigint - oldest_retry[1] as retry_ms,
+               at_block_limit.id as "at_block_limit?"
           from unnest($1::text[]) as wanted (name)
           left join eventbridge.destinations on destinations.name = wanted.name
          cross join lateral (
                select sum(of_class.pending)::bigint as pending,
                       min(of_class.oldest) filter (where class.name <> 'bulk') as oldest,
+                      min(of_class.oldest) filter (where class.name = 'retry') as oldest_retry,
                       bool_or(of_class.pending = $2) as is_more,
                       sum(of_class.later)::bigint as later, min(of_class.next_at) as next_at
                  from (values ('fresh'), ('retry'), ('quarantined'), ('bulk')) as class (name)
@@ -161,10 +168,14 @@ async fn count(pool: &Connections, instances: &[String]) -> Result<Vec<Backlog>,
                                where destination = wanted.name and queue.class = class.name
                                order by run_at, execution_id
                                limit $2) as waiting) as of_class) as counted
+          left join lateral (
+               select id from eventbridge.executions where id = oldest_retry[2] and error_class = $3
+                limit 1) as at_block_limit on true
          order by wanted.name
         "#,
         instances,
-        i64::from(BACKLOG_COUNTED_MAX)
+        i64::from(BACKLOG_COUNTED_MAX),
+        BLOCK_LIMIT
     )
     .fetch_all(pool)
     .await?;
@@ -177,6 +188,10 @@ async fn count(pool: &Connections, instances: &[String]) -> Result<Vec<Backlog>,
         oldest: row
             .oldest_ms
             .zip(row.oldest_execution)
+            .map(|(waited, execution)| OldestPending { execution, waited: of_milliseconds(waited) }),
+        at_block_limit: row
+            .retry_ms
+            .zip(row.at_block_limit)
             .map(|(waited, execution)| OldestPending { execution, waited: of_milliseconds(waited) }),
         paused_since: row.paused_since,
     });

@@ -379,15 +379,15 @@ pub fn poisonous_execution() -> Change {
     )
 }
 
-/// A request that was rejected because no secret matches its signature.
-pub fn rejected_request() -> Change {
-    Change(
+/// A request that was rejected so long ago because no secret matches its signature.
+pub fn rejected_request(ago: Duration) -> Change {
+    Change(format!(
         "insert into eventbridge.rejections (slot, number, source, reason, header_names, by_sender, body_bytes,
-                body_sha256, body_form, unseen)
-         select number % 100, number, 'stripe', 'signature_no_match', '{}', true, 1, '', 'as_sent', 0
-           from nextval('eventbridge.rejection_numbers') as number"
-            .to_owned(),
-    )
+                body_sha256, body_form, unseen, at)
+         select number % 100, number, 'stripe', 'signature_no_match', '{{}}', true, 1, '', 'as_sent', 0, now() - {}
+           from nextval('eventbridge.rejection_numbers') as number",
+        interval(ago)
+    ))
 }
 
 /// Makes the events that were not accepted this much older, and their last request too unless it is a repeated one.
