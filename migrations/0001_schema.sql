@@ -571,6 +571,8 @@ create table eventbridge.tasks (
     -- The process that does its pages, until it stops renewing this.
     holder       uuid,
     held_until   timestamptz,
+    -- That of the request that created it, if it had an Idempotency-Key.
+    first_attempt uuid,
     check ((status = 'failed') = (error is not null)),
     check ((status in ('queued', 'running')) = (finished_at is null))
 );
@@ -579,6 +581,8 @@ create index tasks_unfinished on eventbridge.tasks (updated_at) where status in 
 
 create index tasks_by_update on eventbridge.tasks (updated_at);
 
+create unique index tasks_by_first_attempt on eventbridge.tasks (first_attempt) where first_attempt is not null;
+
 comment on table eventbridge.tasks is
     'Bulk retries and replays. One statement does a page, writes its audit entry and moves the position, so no '
     'page is done twice or left out.';
@@ -586,6 +590,8 @@ comment on index eventbridge.tasks_unfinished is
     'The task whose turn is next: the one that waited longest.';
 comment on index eventbridge.tasks_by_update is
     'The finished tasks that are old enough to be removed, and the last change for open pages.';
+comment on index eventbridge.tasks_by_first_attempt is
+    'One task per request with an Idempotency-Key, also if the process died before it stored the response.';
 
 create table eventbridge.idempotency_keys (
     -- The name of the API key that sent the request.
@@ -595,6 +601,8 @@ create table eventbridge.idempotency_keys (
     request       bytea not null,
     -- Distinguishes this attempt from an earlier one that never ended.
     attempt       uuid not null,
+    -- The same for all attempts at one request, as long as the key is kept.
+    first_attempt uuid not null,
     created_at    timestamptz not null default now(),
     -- If there is no response until then, another attempt may begin.
     locked_until  timestamptz not null,

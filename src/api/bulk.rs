@@ -4,6 +4,7 @@
 //! filter must say `all=true`: a forgotten or misspelt variable must not select everything.
 
 use super::extract::{self, Query};
+use super::idempotency::FirstAttempt;
 use super::tasks::Task;
 use super::{Api, NotDone, from_list};
 use crate::bulk::{BulkError, BulkFilter, InvalidFilter, NOTE_CHARACTERS_MAX, ReplayFilter, RetryFilter};
@@ -79,7 +80,7 @@ pub struct RetryQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ReplayQuery {
-    /// Only this event: the sender's id, or the service's number of it.
+    /// Only this event, if it matches the other filters too: the sender's id, or the service's number of it.
     event_id: Option<String>,
     /// Events of this source. Requires a time range.
     source: Option<String>,
@@ -129,6 +130,7 @@ pub struct ReplayQuery {
 pub(super) async fn retry(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
+    first_attempt: Option<Extension<FirstAttempt>>,
     Query(query): Query<RetryQuery>,
 ) -> Result<Response, Problem> {
     require_filter(
@@ -168,7 +170,8 @@ pub(super) async fn retry(
         created_after: created.after,
         created_before: created.before,
     });
-    answer(&api, &filter, query.note.as_deref(), query.dry_run, &caller).await
+    let first_attempt = first_attempt.map(|Extension(first)| first);
+    answer(&api, &filter, query.note.as_deref(), query.dry_run, &caller, first_attempt).await
 }
 
 /// Delivers the events that match a filter again, to the destinations that subscribe to them now; with
@@ -198,6 +201,7 @@ pub(super) async fn retry(
 pub(super) async fn replay(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
+    first_attempt: Option<Extension<FirstAttempt>>,
     Query(query): Query<ReplayQuery>,
 ) -> Result<Response, Problem> {
     if query.destination.as_ref().is_some_and(|name| !api.instances.contains(name)) {
@@ -234,7 +238,8 @@ pub(super) async fn replay(
         received_before: received.before,
         destination: query.destination,
     });
-    answer(&api, &filter, query.note.as_deref(), query.dry_run, &caller).await
+    let first_attempt = first_attempt.map(|Extension(first)| first);
+    answer(&api, &filter, query.note.as_deref(), query.dry_run, &caller, first_attempt).await
 }
 
 /// Creates the task, or counts what it would do.
@@ -244,6 +249,7 @@ async fn answer(
     note: Option<&str>,
     dry_run: Option<bool>,
     caller: &Caller,
+    first_attempt: Option<FirstAttempt>,
 ) -> Result<Response, Problem> {
     if note.is_some_and(|note| note.chars().count() > NOTE_CHARACTERS_MAX) {
         return Err(Problem::invalid(
@@ -263,7 +269,11 @@ async fn answer(
         })
         .into_response());
     }
-    let row = api.bulk.create(filter, note, caller, None).await.map_err(from_bulk)?;
+    let created = match first_attempt {
+        Some(FirstAttempt(id)) => api.bulk.create_once(filter, note, caller, id).await,
+        None => api.bulk.create(filter, note, caller, None).await,
+    };
+    let row = created.map_err(from_bulk)?;
     info!(task = %row.id, kind = row.kind.as_str(), who = caller.name(), "bulk task created");
     let location = format!("/api/v1/tasks/{}", row.id);
     let task = Task::of(row, &api.destinations);

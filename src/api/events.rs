@@ -146,6 +146,7 @@ pub(super) async fn list(
 ) -> Result<Json<EventList>, Problem> {
     let page = PageRequest::read(query.cursor.as_deref(), query.limit)?;
     let mut filter = EventFilter {
+        key: None,
         source: query.source,
         types: extract::types(&api, query.event_type.as_deref())?,
         object_id: query.object_id,

@@ -1,15 +1,18 @@
 //! `Idempotency-Key`: a client that got no answer to a change repeats the request with the same key, and the change
 //! is made once.
 //!
-//! The first response below 500 is stored for a day and sent again for each repetition. The request goes on if its
-//! client disconnects, so that its response is stored. If the process dies before that, the key is free again after
-//! [`LOCK`].
+//! The first response of success is stored for a day and sent again for each repetition. A refusal changes nothing,
+//! so it gives the key back: the corrected request can have it. The request goes on if its client disconnects, so
+//! that its response is stored. If the process dies before that, the key is free again after [`LOCK`].
+//!
+//! A handler that creates something takes [`FirstAttempt`] and recognizes by it what an earlier attempt created.
+//! All other changes come to the same if they are made twice.
 
 use super::from_store;
 use crate::domain::audit::Caller;
 use crate::problem::{Problem, ProblemCode};
-use crate::store::{IdempotencyKeys, KeyState, StoredResponse};
-use axum::body::{Body, to_bytes};
+use crate::store::{ANSWER_WITHIN, IdempotencyKeys, KeyState, StoredResponse};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -17,6 +20,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
+use tokio::time::Instant;
 use tracing::{Instrument, warn};
 use uuid::Uuid;
 
@@ -29,11 +33,12 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// How long a key is kept.
 const KEPT_FOR: Duration = Duration::from_hours(24);
 
-/// How long a request keeps its key without a response. It is longer than a request takes.
-const LOCK: Duration = Duration::from_mins(1);
-
-/// A request that takes longer is given up: its key could be taken again.
+/// A request that takes longer, from before it takes its key, is given up.
 const REQUEST_MAX: Duration = Duration::from_secs(45);
+
+/// How long a request keeps its key without a response. The last statement of a request that was given up may get
+/// its connection, and may run at the server, for a while after that.
+const LOCK: Duration = REQUEST_MAX.saturating_add(ANSWER_WITHIN);
 
 /// The longest key, in characters.
 const KEY_LENGTH_MAX: usize = 255;
@@ -41,7 +46,8 @@ const KEY_LENGTH_MAX: usize = 255;
 /// The largest body of a request with a key, in bytes. Forms of the API are far smaller.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
-/// The largest response that is stored, in bytes. Those of changes are far smaller.
+/// The largest response that is stored, in bytes. Those of changes are far smaller; after a larger one the key is
+/// free again.
 const RESPONSE_BYTES_MAX: usize = 256 * 1024;
 
 /// Processes a change once per key of its caller. Requests without a key, and those that only read, pass.
@@ -64,6 +70,10 @@ pub async fn once_per_key(State(keys): State<IdempotencyKeys>, request: Request,
         },
     }
 }
+
+/// Identifies all attempts at one request with a key, as long as the key is kept: an extension of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FirstAttempt(pub(super) Uuid);
 
 /// A request with a key.
 struct Keyed {
@@ -108,15 +118,20 @@ impl Held {
 
 /// Processes the request if its key is free.
 async fn process(keys: IdempotencyKeys, keyed: Keyed, next: Next) -> Response {
-    let Keyed { held, hash, request } = keyed;
+    let Keyed { held, hash, mut request } = keyed;
+    let given_up_at = Instant::now() + REQUEST_MAX;
     match keys.take(held.name(), &hash, held.attempt, LOCK, KEPT_FOR).await {
-        Ok(KeyState::Taken) => match tokio::time::timeout(REQUEST_MAX, next.run(request)).await {
-            Ok(response) => keep(&keys, &held, response).await,
-            Err(_elapsed) => {
-                Problem::unavailable("The response took too long. The request may still take effect.", 5)
-                    .into_response()
+        Ok(KeyState::Taken { first_attempt }) => {
+            request.extensions_mut().insert(FirstAttempt(first_attempt));
+            match tokio::time::timeout_at(given_up_at, next.run(request)).await {
+                Ok(response) => keep(&keys, &held, response).await,
+                // The key stays locked: the last statement may still be executed.
+                Err(_elapsed) => {
+                    Problem::unavailable("The response took too long. The request may still take effect.", 5)
+                        .into_response()
+                }
             }
-        },
+        }
         Ok(KeyState::Stored(stored)) => replayed(stored),
         Ok(KeyState::InProgress) => in_use().into_response(),
         Ok(KeyState::OfAnotherRequest) => reused().into_response(),
@@ -179,27 +194,33 @@ fn hash(parts: &Parts, body: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Stores a response that is final; otherwise the key is given back.
+/// Stores a response of success; otherwise the key is given back.
 async fn keep(keys: &IdempotencyKeys, held: &Held, response: Response) -> Response {
+    let bytes = response.body().size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+    let is_small = bytes.is_some_and(|bytes| bytes <= RESPONSE_BYTES_MAX);
+    if !response.status().is_success() || !is_small {
+        if response.status().is_success() {
+            warn!("response too large for its idempotency key");
+        }
+        let is_refused = response.status().is_client_error();
+        if let Err(error) = keys.give_back(held.name(), held.attempt, is_refused).await {
+            warn!(%error, "idempotency key not given back; it is free again later");
+        }
+        return response;
+    }
     let (parts, body) = response.into_parts();
+    // It has the size that it states.
     let Ok(body) = to_bytes(body, RESPONSE_BYTES_MAX).await else {
-        warn!("response too large for its idempotency key");
         return Problem::internal().into_response();
     };
-    let is_final = parts.status.as_u16() < 500;
-    let kept = if is_final {
-        let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let stored = StoredResponse {
-            status: parts.status.as_u16(),
-            content_type: text(header::CONTENT_TYPE).map(str::to_owned),
-            location: text(header::LOCATION).map(str::to_owned),
-            body: body.to_vec(),
-        };
-        keys.store(held.name(), held.attempt, &stored).await
-    } else {
-        keys.give_back(held.name(), held.attempt).await
+    let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let stored = StoredResponse {
+        status: parts.status.as_u16(),
+        content_type: text(header::CONTENT_TYPE).map(str::to_owned),
+        location: text(header::LOCATION).map(str::to_owned),
+        body: body.to_vec(),
     };
-    if let Err(error) = kept {
+    if let Err(error) = keys.store(held.name(), held.attempt, &stored).await {
         warn!(%error, "response not stored under its idempotency key");
     }
     Response::from_parts(parts, Body::from(body))

@@ -42,7 +42,7 @@ impl PageRequest {
     }
 
     /// The time range of the list: the one that the caller gives, otherwise that of the page before, otherwise
-    /// the default if the filter requires one.
+    /// the default if the filter requires one. A page ends no later than the one before.
     pub(super) async fn window(
         &self,
         api: &Api,
@@ -51,16 +51,17 @@ impl PageRequest {
     ) -> Result<Window, Problem> {
         let window = Window {
             after: given.after.or(self.continued.after),
-            before: given.before.or(self.continued.before),
+            before: [given.before, self.continued.before].into_iter().flatten().min(),
         };
         if window.after.is_some() || !is_required {
             return Ok(window);
         }
         let now = api.store.reports.now().await.map_err(from_store)?;
         // A range that ends in the future would be longer than such a filter allows.
-        let before = window.before.map(|before| before.min(now));
-        let after = before.unwrap_or(now).checked_sub_signed(TimeDelta::days(WINDOW_DAYS_DEFAULT));
-        Ok(Window { after, before })
+        let before = window.before.map_or(now, |before| before.min(now));
+        let after = before.checked_sub_signed(TimeDelta::days(WINDOW_DAYS_DEFAULT));
+        // With its end, so that it is as long on a page that is read another day.
+        Ok(Window { after, before: Some(before) })
     }
 }
 

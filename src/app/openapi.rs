@@ -210,7 +210,7 @@ pub(super) fn describe_idempotency(description: &mut OpenApi) {
                 .name(IDEMPOTENCY_KEY)
                 .parameter_in(ParameterIn::Header)
                 .description(Some(
-                    "Makes the request safe to repeat: for 24 hours, a repetition with the same key gets the first response, with the header Idempotent-Replayed: true, and changes nothing.",
+                    "Makes the request safe to repeat: for 24 hours, a repetition with the same key gets the first response of success, with the header Idempotent-Replayed: true, and changes nothing. A refused request gives its key back.",
                 ))
                 .required(Required::False)
                 .schema(Some(

@@ -160,6 +160,7 @@ impl ReplayFilter {
     pub(super) fn read(&self, types: &TypeVocabulary) -> Result<EventFilter, InvalidFilter> {
         let status = self.status.as_deref().map(|word| word.parse().map(Status::as_str)).transpose();
         Ok(EventFilter {
+            key: None,
             source: self.source.clone(),
             types: read_types(self.event_type.as_deref(), types)?,
             object_id: self.object_id.clone(),

@@ -8,9 +8,11 @@
 
 mod filter;
 mod runner;
+mod setbacks;
 
 pub use filter::{BulkFilter, InvalidFilter, ReplayFilter, RetryFilter};
 pub use runner::{Pace, run};
+pub use setbacks::Setbacks;
 
 use crate::domain::audit::Caller;
 use crate::domain::destination_summary::{DestinationSummary, wanted_of};
@@ -19,8 +21,8 @@ use crate::domain::execution::{ExecutionId, NewExecution};
 use crate::domain::source::SourceCatalog;
 use crate::domain::task::TaskId;
 use crate::store::{
-    Counts, Cursor, Events, Interventions, ListError, NewTask, Page, Reports, Store, StoreError, TaskPage,
-    TaskRow, Tasks, UNFINISHED_TASKS_MAX,
+    Counts, Cursor, Events, Interventions, ListError, NewTask, Reports, Store, StoreError, TaskPage, TaskRow,
+    Tasks, UNFINISHED_TASKS_MAX,
 };
 use filter::InvalidFilter as Invalid;
 use std::sync::Arc;
@@ -133,10 +135,35 @@ impl Bulk {
         caller: &Caller,
         holder: Option<Uuid>,
     ) -> Result<TaskRow, BulkError> {
+        let json = filter.to_json();
+        let new = NewTask { kind: filter.kind(), filter: &json, note, first_attempt: None };
+        self.create_new(filter, new, caller, holder).await
+    }
+
+    /// As [`create`](Self::create), for a request that may be repeated: of all attempts with the same first one,
+    /// one creates the task, and the others get it.
+    pub async fn create_once(
+        &self,
+        filter: &BulkFilter,
+        note: Option<&str>,
+        caller: &Caller,
+        first_attempt: Uuid,
+    ) -> Result<TaskRow, BulkError> {
+        let json = filter.to_json();
+        let first_attempt = Some(first_attempt);
+        let new = NewTask { kind: filter.kind(), filter: &json, note, first_attempt };
+        self.create_new(filter, new, caller, None).await
+    }
+
+    async fn create_new(
+        &self,
+        filter: &BulkFilter,
+        new: NewTask<'_>,
+        caller: &Caller,
+        holder: Option<Uuid>,
+    ) -> Result<TaskRow, BulkError> {
         // It is read as its pages will be, so that a filter without its time range is refused here.
         self.read(filter, None, 1).await?;
-        let json = filter.to_json();
-        let new = NewTask { kind: filter.kind(), filter: &json, note };
         let hold = holder.map(|holder| (holder, HOLD));
         self.tasks.create(new, caller, hold).await?.ok_or(BulkError::TooMany)
     }
@@ -207,7 +234,7 @@ impl Bulk {
                 let status = retry.state()?.as_str();
                 let mut wanted = retry.read(self.sources.types())?;
                 if let Some(event) = &retry.event_id {
-                    wanted.event = self.event_key(event).await?;
+                    wanted.event = self.event_key(event, retry.source.as_deref()).await?;
                     if wanted.event.is_none() {
                         // A missing event has no executions.
                         let work = Work::Retry { ids: Vec::new(), status };
@@ -224,17 +251,14 @@ impl Bulk {
                 if only.is_some_and(|only| self.destinations.iter().all(|known| known.name() != only)) {
                     return Err(Invalid::of("destination", "no instance of this name is configured").into());
                 }
-                let wanted = replay.read(self.sources.types())?;
-                let page = match &replay.event_id {
-                    None => self.events.events(&wanted, cursor, rows).await?,
-                    Some(event) => {
-                        let row = match self.event_key(event).await? {
-                            Some(key) => self.events.event(key).await?,
-                            None => None,
-                        };
-                        Page { rows: row.into_iter().collect(), next: None }
+                let mut wanted = replay.read(self.sources.types())?;
+                if let Some(event) = &replay.event_id {
+                    wanted.key = self.event_key(event, replay.source.as_deref()).await?;
+                    if wanted.key.is_none() {
+                        return Ok(Read { work: Work::Replay(Vec::new()), examined: 0, next: None });
                     }
-                };
+                }
+                let page = self.events.events(&wanted, cursor, rows).await?;
                 let mut executions = Vec::new();
                 for row in &page.rows {
                     let facts = row.facts();
@@ -249,10 +273,10 @@ impl Bulk {
         }
     }
 
-    async fn event_key(&self, id: &str) -> Result<Option<EventKey>, StoreError> {
+    async fn event_key(&self, id: &str, source: Option<&str>) -> Result<Option<EventKey>, StoreError> {
         match id.parse() {
             Ok(number) => Ok(Some(EventKey(number))),
-            Err(_) => self.events.event_key(id).await,
+            Err(_) => self.events.event_key_from(id, source).await,
         }
     }
 }

@@ -3,9 +3,11 @@
 //! Every process that delivers runs this. After each page it turns to the task that waited longest, so a small
 //! task need not wait for the end of a large one.
 
+use super::setbacks::{Setbacks, reason};
 use super::{Bulk, BulkError, PAGE_ROWS};
 use crate::domain::task::TaskId;
-use crate::store::{ListError, Notifier, StoreError, TaskRow};
+use crate::store::{ListError, Notifier, StoreError, TaskRow, UNFINISHED_TASKS_MAX};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -35,12 +37,10 @@ impl Default for Pace {
     }
 }
 
-/// A task fails after this number of errors in a row that are no outage.
-const FAILURES_MAX: u32 = 8;
-
 /// Does tasks until stopped. A page that is under way is finished first.
 pub async fn run(bulk: Bulk, notifier: Notifier, pace: Pace, stop: CancellationToken) {
-    let mut runner = Runner { bulk, notifier, pace, process: Uuid::new_v4(), rows: pace.rows, failing: None };
+    let process = Uuid::new_v4();
+    let mut runner = Runner { bulk, notifier, pace, process, setbacks: HashMap::new() };
     while !stop.is_cancelled() {
         let began = Instant::now();
         let rest = match runner.next_page().await {
@@ -67,24 +67,25 @@ struct Runner {
     notifier: Notifier,
     pace: Pace,
     process: Uuid,
-    /// The rows of the next page: fewer after one that took too long.
-    rows: u32,
-    /// The task whose last pages failed, and how many.
-    failing: Option<(TaskId, u32)>,
+    /// Those of the tasks that had some. Each task has its own, because turns alternate.
+    setbacks: HashMap<TaskId, Setbacks>,
 }
 
 impl Runner {
     /// Does a page of the next task. Returns `false` if there is none.
     async fn next_page(&mut self) -> Result<bool, StoreError> {
         let Some(task) = self.bulk.hold(None, self.process).await? else { return Ok(false) };
-        match self.bulk.do_page(&task, self.process, self.rows).await {
-            Ok(after) => {
-                self.failing = None;
-                self.rows = self.rows.saturating_mul(2).min(self.pace.rows);
-                if let Some(after) = after {
-                    self.done(&task, &after);
+        let rows = self.setbacks.get(&task.id).map_or(self.pace.rows, Setbacks::rows);
+        match self.bulk.do_page(&task, self.process, rows).await {
+            Ok(Some(after)) => {
+                let is_over = self.setbacks.get_mut(&task.id).is_none_or(Setbacks::succeeded);
+                if is_over || after.status.is_finished() {
+                    self.setbacks.remove(&task.id);
                 }
+                self.done(&task, &after);
             }
+            // It was cancelled, or another process holds it.
+            Ok(None) => drop(self.setbacks.remove(&task.id)),
             Err(error) => self.failed(&task, error).await?,
         }
         Ok(true)
@@ -108,25 +109,30 @@ impl Runner {
             // The settings have changed since it was created.
             permanent => return self.give_up(task, &permanent.to_string()).await,
         };
-        let failures = self.failing.filter(|(id, _)| *id == task.id).map_or(0, |(_, failures)| failures) + 1;
-        self.failing = Some((task.id, failures));
-        // The same page would time out again and again; a smaller one makes progress.
-        self.rows = (self.rows / 4).max(1);
-        if failures < FAILURES_MAX {
+        self.forget_ended_tasks(task.id);
+        let setbacks = self.setbacks.entry(task.id).or_insert_with(|| Setbacks::none(self.pace.rows));
+        setbacks.failed();
+        if !setbacks.are_too_many() {
             return Err(error);
         }
         warn!(%error, task = %task.id, "bulk task failed");
-        let reason = match error {
-            StoreError::TimedOut => {
-                "the database took too long; narrow the filter, for example to a shorter time range"
-            }
-            _ => "the database refused a page; the log has the cause",
-        };
-        self.give_up(task, reason).await
+        self.give_up(task, reason(&error)).await
+    }
+
+    /// Makes room for the setbacks of a task. If there are those of more tasks than can be unfinished, the oldest
+    /// of these have ended elsewhere.
+    fn forget_ended_tasks(&mut self, next: TaskId) {
+        let max = usize::try_from(UNFINISHED_TASKS_MAX).unwrap_or(usize::MAX);
+        if self.setbacks.len() >= max
+            && !self.setbacks.contains_key(&next)
+            && let Some(oldest) = self.setbacks.keys().min_by_key(|id| id.0).copied()
+        {
+            self.setbacks.remove(&oldest);
+        }
     }
 
     async fn give_up(&mut self, task: &TaskRow, reason: &str) -> Result<(), StoreError> {
-        self.failing = None;
+        self.setbacks.remove(&task.id);
         self.bulk.tasks.fail(task.id, self.process, reason).await
     }
 }

@@ -1,15 +1,16 @@
 //! Bulk tasks of commands: created in the database, and done by the command itself, so that it needs no service.
 //!
-//! A task that the command leaves unfinished, because it was killed or lost the database, is continued by the
-//! service.
+//! A page that fails for a reason that passes is tried again a few times. A task that the command leaves unfinished,
+//! because it was killed or lost the database, is continued by the service.
 
 use super::command_context::CommandContext;
 use super::environment;
 use super::progress::Count;
-use crate::bulk::{Bulk, BulkError, BulkFilter, Counted, PAGE_ROWS};
+use crate::bulk::{Bulk, BulkError, BulkFilter, Counted, Setbacks};
+use crate::domain::audit::Caller;
 use crate::domain::task::TaskStatus;
-use crate::store::{CancelTaskResult, ListError, TaskRow, WINDOW_DAYS_MAX};
-use anyhow::{anyhow, bail};
+use crate::store::{CancelTaskResult, ListError, StoreError, TaskRow, WINDOW_DAYS_MAX};
+use anyhow::{Context, anyhow, bail};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,12 @@ use uuid::Uuid;
 
 /// The time between two looks at a task that another process holds.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// The wait after the first failure of a page; it doubles with each further one.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// The longest wait after a failure.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(4);
 
 /// What was done, or would be.
 #[derive(Debug)]
@@ -46,29 +53,22 @@ pub(super) async fn run(
     }
     let process = Uuid::new_v4();
     let caller = environment::caller();
-    let mut task = bulk.create(filter, None, &caller, Some(process)).await.map_err(with_flags)?;
-    while !task.status.is_finished() {
-        if stop.is_cancelled()
-            && let CancelTaskResult::Done(cancelled) = bulk.tasks.cancel(task.id, &caller).await?
-        {
-            task = *cancelled;
-            break;
+    let created = bulk.create(filter, None, &caller, Some(process)).await.map_err(with_flags)?;
+    let id = created.id;
+    let doing = Doing { context, bulk, process, caller };
+    let task = match doing.until_ended(created, progress, stop).await {
+        Ok(task) => task,
+        Err(error) => {
+            // If this fails too, the hold ends by itself.
+            let _released = doing.bulk.tasks.release(process).await;
+            return Err(error).with_context(|| {
+                format!(
+                    "{id} is not finished, and the service continues it; to cancel it: its page in the dashboard \
+                     (/tasks/{id}), or POST /api/v1/tasks/{id}/cancel"
+                )
+            });
         }
-        let held = bulk.hold(Some(task.id), process).await?;
-        task = if let Some(held) = held {
-            let done = bulk.do_page(&held, process, PAGE_ROWS).await.map_err(with_flags)?;
-            context.store.queue.notify_workers().await;
-            done.unwrap_or(held)
-        } else {
-            // Another process continues it, or it has ended.
-            let Some(seen) = bulk.tasks.task(task.id).await? else { bail!("{} was removed", task.id) };
-            if !seen.status.is_finished() {
-                let _stopped = stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN_AFTER)).await;
-            }
-            seen
-        };
-        progress.at(task.examined);
-    }
+    };
     let counted = Counted {
         examined: task.examined,
         created: task.created.clone(),
@@ -76,6 +76,78 @@ pub(super) async fn run(
         is_more: task.status != TaskStatus::Succeeded,
     };
     Ok(Outcome { counted, task: Some(task) })
+}
+
+/// A command that does a task.
+struct Doing<'a> {
+    context: &'a CommandContext,
+    bulk: Bulk,
+    process: Uuid,
+    caller: Caller,
+}
+
+impl Doing<'_> {
+    /// Does the task until it has ended, or cancels it when `stop` is cancelled.
+    async fn until_ended(
+        &self,
+        mut task: TaskRow,
+        progress: &Count,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<TaskRow> {
+        let mut setbacks = Setbacks::default();
+        while !task.status.is_finished() {
+            if stop.is_cancelled()
+                && let CancelTaskResult::Done(cancelled) =
+                    self.bulk.tasks.cancel(task.id, &self.caller).await?
+            {
+                return Ok(*cancelled);
+            }
+            match self.next_page(&task, setbacks.rows()).await {
+                Ok(Some(after)) => {
+                    setbacks.succeeded();
+                    task = after;
+                }
+                // Another process continues it, or it has ended.
+                Ok(None) => {
+                    let Some(seen) = self.bulk.tasks.task(task.id).await? else {
+                        bail!("{} was removed", task.id)
+                    };
+                    task = seen;
+                    if !task.status.is_finished() {
+                        let _stopped = stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN_AFTER)).await;
+                    }
+                }
+                Err(error) => {
+                    let failures = setbacks.failed();
+                    if !may_pass(&error) || setbacks.are_too_many() {
+                        return Err(with_flags(error));
+                    }
+                    let wait = RETRY_AFTER.saturating_mul(1 << (failures - 1).min(4)).min(RETRY_AFTER_MAX);
+                    let _stopped = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+                }
+            }
+            progress.at(task.examined);
+        }
+        Ok(task)
+    }
+
+    /// Does a page; `None` if another process holds the task, or it has ended.
+    async fn next_page(&self, task: &TaskRow, rows: u32) -> Result<Option<TaskRow>, BulkError> {
+        let Some(held) = self.bulk.hold(Some(task.id), self.process).await? else { return Ok(None) };
+        let done = self.bulk.do_page(&held, self.process, rows).await?;
+        self.context.store.queue.notify_workers().await;
+        Ok(Some(done.unwrap_or(held)))
+    }
+}
+
+/// Whether the same page may work later.
+const fn may_pass(error: &BulkError) -> bool {
+    matches!(
+        error,
+        BulkError::List(ListError::Store(
+            StoreError::Unavailable(_) | StoreError::TimedOut | StoreError::TookTooLong
+        ))
+    )
 }
 
 impl Outcome {

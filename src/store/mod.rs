@@ -14,9 +14,9 @@ mod queue;
 mod reporting;
 
 pub use db::{
-    AddressError, Cursor, Db, LIMIT_DEFAULT, LIMIT_MAX, ListError, MigrateError, Migration, Page, PoolUse,
-    Schema, ServerInfo, SnapshotHolder, SnapshotHolderKind, StoreError, UNAVAILABLE_REMEDY, UnknownCursor,
-    WINDOW_DAYS_DEFAULT, WINDOW_DAYS_MAX, Window,
+    ANSWER_WITHIN, AddressError, Cursor, Db, LIMIT_DEFAULT, LIMIT_MAX, ListError, MigrateError, Migration,
+    Page, PoolUse, Schema, ServerInfo, SnapshotHolder, SnapshotHolderKind, StoreError, UNAVAILABLE_REMEDY,
+    UnknownCursor, WINDOW_DAYS_DEFAULT, WINDOW_DAYS_MAX, Window,
 };
 pub use events::{
     EventFilter, EventRow, Events, FoundEvent, IncomingEvent, Indexed, Intake, REJECTIONS_KEPT, Rejections,

@@ -1,11 +1,15 @@
 //! `Idempotency-Key`: a change that a client repeats is made once, and every repetition gets the first answer.
 
-use crate::harness::{Answer, Service, rows, within};
+use crate::harness::{Answer, Database, Service, rows, within};
 use axum::body::Body;
 use axum::http::{Method, Request};
-use eventbridge::store::{KeyState, StoredResponse};
+use eventbridge::app::Role;
+use eventbridge::domain::audit::Caller;
+use eventbridge::domain::task::{TaskId, TaskKind};
+use eventbridge::store::{KeyState, NewTask, StoredResponse};
 use serde_json::json;
 use std::time::Duration;
+use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
 const ONE: &str = "0123456789abcdef0123456789abcdef";
@@ -46,15 +50,89 @@ async fn a_repeated_request_gets_the_first_answer_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_the_answer_too() {
+async fn a_refusal_gives_the_key_back_to_the_corrected_request() {
     let service = Service::start().await;
-    let path = "/api/v1/executions/1/cancel";
-    assert_eq!(post(&service, path, "k", None).await.problem(404), "not_found");
+    let cancel = "/api/v1/executions/1/cancel";
+    assert_eq!(post(&service, cancel, "k", None).await.problem(404), "not_found");
     service.post_event(r#"{"id":"evt_1"}"#).await;
     service.until_finished(1).await;
-    let again = post(&service, path, "k", None).await;
-    assert!(is_replayed(&again), "{again:?}");
-    assert_eq!(again.problem(404), "not_found");
+    let again = post(&service, cancel, "k", None).await;
+    assert!(again.status == 409 && !is_replayed(&again), "{again:?}");
+    assert_eq!(again.problem(409), "not_cancellable");
+    let forgotten = post(&service, "/api/v1/executions/retry", "k", None).await;
+    assert_eq!(forgotten.problem(400), "bad_request");
+    let corrected = post(&service, "/api/v1/executions/retry?all=true", "k", None).await;
+    assert!(corrected.status == 202 && !is_replayed(&corrected), "{corrected:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_was_refused_because_of_too_many_tasks_may_be_repeated_with_its_key() {
+    let service = Service::builder().role(Role::Web).start().await;
+    let path = "/api/v1/executions/retry?all=true";
+    for _ in 0..100 {
+        assert_eq!(service.post(path).await.status, 202);
+    }
+    assert_eq!(post(&service, path, "k", None).await.problem(409), "too_many_tasks");
+    assert_eq!(service.post("/api/v1/tasks/task_1/cancel").await.status, 200);
+    assert_eq!(post(&service, path, "k", None).await.json()["id"], "task_101");
+}
+
+#[tokio::test]
+async fn a_task_is_created_once_even_if_the_process_dies_before_it_stored_the_response() {
+    let service = Service::builder().role(Role::Web).start().await;
+    let (retry, replay) =
+        ("/api/v1/executions/retry?all=true&note=once", "/api/v1/events/replay?all=true&note=once");
+    for (path, task) in [(retry, "task_1"), (replay, "task_2")] {
+        let key = format!("key of {task}");
+        assert_eq!(post(&service, path, &key, None).await.json()["id"], task);
+        service.database.change(rows::forget_stored_responses()).await;
+        let again = post(&service, path, &key, None).await;
+        assert!(again.status == 202 && !is_replayed(&again), "{again:?}");
+        assert_eq!((&again.json()["id"], &again.json()["note"]), (&json!(task), &json!("once")));
+        assert_eq!(again.headers["location"], format!("/api/v1/tasks/{task}"));
+        assert!(is_replayed(&post(&service, path, &key, None).await));
+    }
+    // The limit of unfinished tasks is no reason against a task that exists.
+    while service.post(retry).await.status == 202 {}
+    service.database.change(rows::forget_stored_responses()).await;
+    assert_eq!(post(&service, retry, "key of task_1", None).await.json()["id"], "task_1");
+    assert_eq!(service.database.count(rows::tasks()).await, 100);
+}
+
+#[tokio::test]
+async fn attempts_at_once_create_one_task() {
+    let database = Database::new().await;
+    let tasks = database.store().tasks;
+    let (filter, caller, first_attempt) = (json!({}), Caller::with_key("ops", true), Some(Uuid::new_v4()));
+    let new = NewTask { kind: TaskKind::RetryExecutions, filter: &filter, note: None, first_attempt };
+    let created = futures_util::future::join_all((0..4).map(|_| tasks.create(new, &caller, None))).await;
+    for task in created {
+        assert_eq!(task.unwrap().unwrap().id, TaskId(1));
+    }
+    let other = NewTask { first_attempt: Some(Uuid::new_v4()), ..new };
+    assert_ne!(tasks.create(other, &caller, None).await.unwrap().unwrap().id, TaskId(1));
+    assert_eq!(database.count(rows::tasks()).await, 2);
+}
+
+#[tokio::test]
+async fn a_key_is_locked_for_longer_than_its_request_can_take_effect() {
+    let service = Service::start().await;
+    post(&service, "/api/v1/executions/retry?all=true", "k", None).await;
+    // 45 s for the handler, 5 s for a connection, and 30 s at the server.
+    let locked = rows::idempotency_keys_locked_for(Duration::from_secs(80));
+    assert_eq!(service.database.count(locked).await, 1);
+}
+
+#[tokio::test]
+async fn a_response_that_is_too_large_to_be_stored_arrives_and_frees_the_key() {
+    let large = async || "x".repeat(300 * 1024);
+    let routes = OpenApiRouter::new().route("/api/v1/large", axum::routing::post(large));
+    let service = Service::builder().more_routes(routes).start().await;
+    for _ in 0..2 {
+        let answer = post(&service, "/api/v1/large", "k", None).await;
+        assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 300 * 1024));
+        assert!(!is_replayed(&answer));
+    }
 }
 
 #[tokio::test]
@@ -170,12 +248,13 @@ async fn a_key_is_free_after_a_day_and_after_a_crash() {
     let keys = service.database.store().idempotency_keys;
     let (name, lock) = (("ops", "k"), Duration::from_mins(1));
     let take = |request: &'static [u8], attempt| keys.take(name, request, attempt, lock, DAY);
+    let taken = |first_attempt| KeyState::Taken { first_attempt };
     let (crashed, next) = (Uuid::new_v4(), Uuid::new_v4());
-    assert_eq!(take(b"a", crashed).await.unwrap(), KeyState::Taken);
+    assert_eq!(take(b"a", crashed).await.unwrap(), taken(crashed));
     assert_eq!(take(b"a", next).await.unwrap(), KeyState::InProgress);
     service.database.change(rows::age_idempotency_keys(Duration::from_mins(2))).await;
     assert_eq!(take(b"b", next).await.unwrap(), KeyState::OfAnotherRequest);
-    assert_eq!(take(b"a", next).await.unwrap(), KeyState::Taken);
+    assert_eq!(take(b"a", next).await.unwrap(), taken(crashed));
     let answer = |body: &str| StoredResponse {
         status: 200,
         content_type: Some("application/json".to_owned()),
@@ -185,6 +264,27 @@ async fn a_key_is_free_after_a_day_and_after_a_crash() {
     keys.store(name, next, &answer("next")).await.unwrap();
     keys.store(name, crashed, &answer("late")).await.unwrap();
     assert_eq!(take(b"a", Uuid::new_v4()).await.unwrap(), KeyState::Stored(answer("next")));
+    service.database.change(rows::age_idempotency_keys(DAY + Duration::from_mins(1))).await;
+    let later = Uuid::new_v4();
+    assert_eq!(take(b"a", later).await.unwrap(), taken(later), "a key that is free again is new");
+}
+
+#[tokio::test]
+async fn a_key_that_was_given_back_is_free_for_other_requests_only_if_no_attempt_changed_anything() {
+    let keys = Database::new().await.store().idempotency_keys;
+    let (name, lock) = (("ops", "k"), Duration::from_mins(1));
+    let take = |request: &'static [u8], attempt| keys.take(name, request, attempt, lock, DAY);
+    let taken = |first_attempt| KeyState::Taken { first_attempt };
+    let [refused, unknown, second, third] = [(); 4].map(|()| Uuid::new_v4());
+    assert_eq!(take(b"a", refused).await.unwrap(), taken(refused));
+    keys.give_back(name, refused, true).await.unwrap();
+    assert_eq!(take(b"b", unknown).await.unwrap(), taken(unknown));
+    // The database did not answer in time: the change may have been made.
+    keys.give_back(name, unknown, false).await.unwrap();
+    assert_eq!(take(b"c", second).await.unwrap(), KeyState::OfAnotherRequest);
+    assert_eq!(take(b"b", second).await.unwrap(), taken(unknown));
+    keys.give_back(name, second, true).await.unwrap();
+    assert_eq!(take(b"b", third).await.unwrap(), taken(unknown));
 }
 
 #[tokio::test]
@@ -207,6 +307,6 @@ async fn a_request_with_a_key_has_a_small_body() {
         .header("idempotency-key", "k");
     let large = json!({"note": "x".repeat(70_000)}).to_string();
     let refused = service.call(request.body(Body::from(large)).unwrap()).await;
-    assert_eq!(refused.problem(413), "too_large");
+    assert_eq!(refused.problem(413), "body_too_large");
     assert_eq!(service.database.count(rows::idempotency_keys()).await, 0);
 }

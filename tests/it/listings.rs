@@ -205,6 +205,32 @@ async fn a_next_page_keeps_the_time_range_of_the_first_one() {
 }
 
 #[tokio::test]
+async fn a_cursor_of_the_default_time_range_is_valid_on_another_day() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let events: Vec<_> = (0..3).map(|number| json!({"id": format!("evt_{number}"), "type": "a.b"})).collect();
+    post(&service, &events).await;
+    for list in ["/api/v1/events?source=stripe", "/api/v1/executions?status=success"] {
+        let first = service.get(&format!("{list}&limit=1")).await.json();
+        assert!(first["window"]["before"].is_string(), "{first}");
+    }
+    let first = service.get("/api/v1/events?source=stripe&limit=1").await.json();
+    // As a cursor from three days ago.
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let (place, range) = cursor.split_once('.').unwrap();
+    let earlier = |micros: &str| {
+        let micros: Result<i64, _> = micros.parse();
+        micros.map_or(String::new(), |micros| (micros - 3 * 24 * 3_600_000_000).to_string())
+    };
+    let range: Vec<_> = range.split('.').map(earlier).collect();
+    let next = service.get(&format!("/api/v1/events?source=stripe&cursor={place}.{}", range.join("."))).await;
+    assert_eq!(next.status, StatusCode::OK, "{next:?}");
+    let until_later = "/api/v1/events?source=stripe&received_before=2099-11-01&limit=1";
+    let first = service.get(until_later).await.json();
+    let path = format!("{until_later}&cursor={}", first["next_cursor"].as_str().unwrap());
+    assert_eq!(found(&service, &path).await, ["evt_1"], "the parameters are repeated");
+}
+
+#[tokio::test]
 async fn pages_by_type_or_object_show_everything_once() {
     let service = Service::builder().set("DESTINATIONS", "").start().await;
     let events: Vec<_> = (0..23)

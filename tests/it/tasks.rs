@@ -1,7 +1,7 @@
 //! Bulk tasks: their pages are done exactly once whatever happens to the process that does them, they cover what
 //! was there when they were created, and they can be listed, cancelled and removed.
 
-use crate::harness::{Database, Service, rows, within};
+use crate::harness::{Database, Service, eventbridge, output, rows, text, within};
 use axum::http::Method;
 use eventbridge::app::Role;
 use eventbridge::bulk::{self, Bulk, BulkFilter, Pace, ReplayFilter, RetryFilter};
@@ -11,9 +11,11 @@ use eventbridge::domain::task::{TaskId, TaskStatus};
 use eventbridge::retention::{self, RetentionStore};
 use eventbridge::sources::Registry;
 use eventbridge::store::{Notifier, TaskRow};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -232,6 +234,123 @@ async fn a_task_that_the_settings_no_longer_allow_fails_with_the_reason() {
         (&task["status"], &task["error"]),
         (&json!("failed"), &json!("destination: no instance of this name is configured"))
     );
+}
+
+#[tokio::test]
+async fn each_of_two_tasks_that_always_fail_ends_with_the_reason() {
+    for (sqlstate, reason) in
+        [("57014", "the database took too long"), ("22003", "the database refused a page")]
+    {
+        let (database, bulk, first) = with_task(5).await;
+        let second = bulk.create(&failed(), None, &ops(), None).await.unwrap();
+        database.change(rows::refuse_changes_of_executions(sqlstate, u32::MAX)).await;
+        let pace = Pace { retry_after: Duration::from_millis(1), ..Pace::default() };
+        let stop = CancellationToken::new();
+        let ended = async {
+            let tasks = [until_ended(&bulk, first.id).await, until_ended(&bulk, second.id).await];
+            stop.cancel();
+            tasks
+        };
+        let running = bulk::run(bulk.clone(), Notifier::default(), pace, stop.clone());
+        let (tasks, ()) = tokio::join!(ended, running);
+        for task in tasks {
+            assert_eq!(task.status, TaskStatus::Failed);
+            let error = task.error.unwrap();
+            assert!(error.starts_with(reason), "{sqlstate}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_task_outlives_a_page_that_failed_a_few_times() {
+    let (database, bulk, task) = with_task(5).await;
+    let other = bulk.create(&failed(), None, &ops(), None).await.unwrap();
+    database.change(rows::refuse_changes_of_executions("57014", 10)).await;
+    let pace = Pace { retry_after: Duration::from_millis(1), ..Pace::default() };
+    let stop = CancellationToken::new();
+    let ended = async {
+        let tasks = [until_ended(&bulk, task.id).await, until_ended(&bulk, other.id).await];
+        stop.cancel();
+        tasks
+    };
+    let running = bulk::run(bulk.clone(), Notifier::default(), pace, stop.clone());
+    let (tasks, ()) = tokio::join!(ended, running);
+    assert_eq!(tasks.map(|task| task.status), [TaskStatus::Succeeded; 2]);
+    assert_eq!(queued(&database).await, 5);
+}
+
+#[tokio::test]
+async fn a_command_tries_a_failed_page_again() {
+    let database = Database::new().await;
+    database.change(rows::failed_events(5)).await;
+    database.change(rows::refuse_changes_of_executions("57014", 2)).await;
+    let folder = TempDir::new().unwrap();
+    let mut command = eventbridge(folder.path());
+    let command = command.env("DATABASE_URL", database.url().expose_secret()).args(["retry", "--failed"]);
+    let done = output(command).await;
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(queued(&database).await, 5);
+}
+
+#[tokio::test]
+async fn a_command_that_gives_up_leaves_its_task_to_the_service_at_once_and_reports_it() {
+    let database = Database::new().await;
+    database.change(rows::failed_events(5)).await;
+    database.change(rows::refuse_changes_of_executions("22003", u32::MAX)).await;
+    let folder = TempDir::new().unwrap();
+    let mut command = eventbridge(folder.path());
+    let command = command.env("DATABASE_URL", database.url().expose_secret()).args(["retry", "--failed"]);
+    let given_up = output(command).await;
+    assert!(!given_up.status.success(), "{given_up:?}");
+    let message = text(&given_up.stderr);
+    for words in ["task_1", "the service continues it", "/api/v1/tasks/task_1/cancel", "refused by a test"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    let next = bulk_over(&database).hold(None, Uuid::new_v4()).await.unwrap();
+    assert_eq!(next.expect("nobody holds it").id, TaskId(1));
+}
+
+#[tokio::test]
+async fn an_event_is_replayed_by_its_id_only_if_it_matches_the_other_filters() {
+    let service = Service::start().await;
+    let event = json!({"id": "evt_1", "type": "invoice.paid", "livemode": true, "account": "acct_1",
+                       "data": {"object": {"id": "in_1", "object": "invoice"}}});
+    service.post_event(&event.to_string()).await;
+    service.until_finished(1).await;
+    let replayed = async |filter: &str| {
+        let path = format!("/api/v1/events/replay?event_id=evt_1&dry_run=true&{filter}");
+        service.post(&path).await.json()["count"].clone()
+    };
+    for filter in [
+        "source=stripe",
+        "type=invoice.*",
+        "account=acct_1",
+        "livemode=true",
+        "object_id=in_1",
+        "status=success",
+        "received_after=2020-01-01",
+        "received_before=2099-01-01",
+        "destination=notion",
+        "source=stripe&type=invoice.paid&status=success&livemode=true",
+    ] {
+        assert_eq!(replayed(filter).await, 1, "{filter}");
+    }
+    for filter in [
+        "source=elsewhere",
+        "type=charge.*",
+        "account=acct_2",
+        "livemode=false",
+        "object_id=in_2",
+        "status=failed",
+        "received_after=2099-01-01",
+        "received_before=2020-01-01",
+        "source=stripe&type=invoice.paid&status=failed",
+    ] {
+        assert_eq!(replayed(filter).await, 0, "{filter}");
+    }
+    let asked = service.post("/api/v1/events/replay?event_id=1&livemode=false").await;
+    let task = service.until_task_ended(asked.headers["location"].to_str().unwrap()).await;
+    assert_eq!((&task["status"], &task["progress"]["examined"]), (&json!("succeeded"), &json!(0)));
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ const STATEMENT_TIMEOUT: &str = "30s";
 const READING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The longest wait for a statement, including its connection: longer than the server may work on it.
-const ANSWER_WITHIN: Duration = Duration::from_secs(40);
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(40);
 
 /// The shortest time between two renewals, so that a server that stays read-only is not flooded.
 const RENEW_EVERY: Duration = Duration::from_secs(3);

@@ -17,6 +17,7 @@ mod values;
 mod window;
 
 pub use address::AddressError;
+pub use connections::ANSWER_WITHIN;
 pub use error::{MigrateError, StoreError, UNAVAILABLE_REMEDY};
 pub use migrations::Migration;
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};

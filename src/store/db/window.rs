@@ -70,6 +70,12 @@ impl Span {
     pub(in crate::store) fn before(self, cursor: Option<Cursor>) -> Self {
         Self { below: self.below.min(Cursor::before(cursor)), ..self }
     }
+
+    /// The part of it with this id alone.
+    pub(in crate::store) fn only(self, id: i64) -> Self {
+        let (above, below) = (id.saturating_sub(1), id.saturating_add(1));
+        Self { above: self.above.max(above), below: self.below.min(below), ..self }
+    }
 }
 
 /// What bisection found for the two ends of a time range.

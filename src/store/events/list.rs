@@ -10,6 +10,8 @@ use chrono::{DateTime, Utc};
 /// Which events a list contains; a field that is absent does not restrict it.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
+    /// Only this event.
+    pub key: Option<EventKey>,
     /// Events of this source.
     pub source: Option<String>,
     /// Events of these types.
@@ -27,10 +29,10 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// Whether the filter needs a time range, since no index answers it: it asks for more than the newest
-    /// events, those of a type or those of an object.
+    /// Whether the filter needs a time range, since no index answers it: it asks for more than one event, the
+    /// newest events, those of a type or those of an object.
     pub fn needs_time_range(&self) -> bool {
-        self.asks_for_what_has_no_index() && self.object_id.is_none()
+        self.asks_for_what_has_no_index() && self.object_id.is_none() && self.key.is_none()
     }
 
     fn asks_for_what_has_no_index(&self) -> bool {
@@ -130,14 +132,24 @@ impl Events {
 
     /// The key of the event with this sender's id; of several sources, the first by name.
     pub async fn event_key(&self, event_id: &str) -> Result<Option<EventKey>, StoreError> {
+        self.event_key_from(event_id, None).await
+    }
+
+    /// As [`event_key`](Self::event_key), of this source if one is given.
+    pub async fn event_key_from(
+        &self,
+        event_id: &str,
+        source: Option<&str>,
+    ) -> Result<Option<EventKey>, StoreError> {
         let key = sqlx::query_scalar!(
             r#"
             select id from eventbridge.events
-             where event_id = $1
+             where event_id = $1 and ($2::text is null or source = $2)
              order by source
              limit 1
             "#,
-            event_id
+            event_id,
+            source
         )
         .fetch_optional(&self.reading)
         .await?;
@@ -172,6 +184,7 @@ impl Events {
             return Err(ListError::TimeRangeRequired { after: "received_after", before: "received_before" });
         }
         let span = span.before(cursor);
+        let span = filter.key.map_or(span, |key| span.only(key.0));
         let types = wanted_types(&self.reading, filter.types.as_ref()).await?;
         let rows = match types {
             Some(types) if filter.object_id.is_none() && !filter.asks_for_what_has_no_index() => {

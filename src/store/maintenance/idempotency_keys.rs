@@ -2,7 +2,8 @@
 //! gets the first response.
 //!
 //! A request first takes its key. If its process dies before it stored the response, the key can be taken
-//! again after a while.
+//! again after a while. All attempts at one request know the first of them, so that a change can recognize that
+//! an earlier attempt has made it.
 
 use super::IdempotencyKeys;
 use crate::store::db::{StoreError, milliseconds};
@@ -26,7 +27,10 @@ pub struct StoredResponse {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyState {
     /// This attempt took it and is to process the request.
-    Taken,
+    Taken {
+        /// The first attempt at this request, or this one.
+        first_attempt: Uuid,
+    },
     /// Another attempt is processing the same request.
     InProgress,
     /// It belongs to another request.
@@ -37,7 +41,7 @@ pub enum KeyState {
 
 impl IdempotencyKeys {
     /// Takes a key of a caller for a request, given by its hash. It is free if it is new, older than
-    /// `kept_for`, or if another attempt at the same request has had it for longer than its lock.
+    /// `kept_for`, or if another attempt at the same request gave it back or has had it for longer than its lock.
     pub async fn take(
         &self,
         (caller, key): (&str, &str),
@@ -46,16 +50,20 @@ impl IdempotencyKeys {
         lock: Duration,
         kept_for: Duration,
     ) -> Result<KeyState, StoreError> {
-        let taken = sqlx::query!(
+        let taken = sqlx::query_scalar!(
             r#"
-            insert into eventbridge.idempotency_keys as known (caller, key, request, attempt, locked_until)
-            values ($1, $2, $3, $4, now() + $5::bigint * interval '1 millisecond')
+            insert into eventbridge.idempotency_keys as known
+                   (caller, key, request, attempt, first_attempt, locked_until)
+            values ($1, $2, $3, $4, $4, now() + $5::bigint * interval '1 millisecond')
             on conflict (caller, key) do update
                set request = excluded.request, attempt = excluded.attempt, created_at = now(),
                    locked_until = excluded.locked_until, status = null, content_type = null, location = null,
-                   body = null
+                   body = null,
+                   first_attempt = case when known.created_at < now() - $6::bigint * interval '1 millisecond'
+                                        then excluded.first_attempt else known.first_attempt end
              where known.created_at < now() - $6::bigint * interval '1 millisecond'
-                or known.status is null and known.locked_until < now() and known.request = excluded.request
+                or known.status is null and known.locked_until <= now() and known.request = excluded.request
+            returning first_attempt
             "#,
             caller,
             key,
@@ -64,10 +72,10 @@ impl IdempotencyKeys {
             milliseconds(lock),
             milliseconds(kept_for)
         )
-        .execute(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        if taken.rows_affected() == 1 {
-            return Ok(KeyState::Taken);
+        if let Some(first_attempt) = taken {
+            return Ok(KeyState::Taken { first_attempt });
         }
         let known = sqlx::query!(
             r#"
@@ -122,16 +130,31 @@ impl IdempotencyKeys {
         Ok(())
     }
 
-    /// Gives a key back, so that the request may be sent again.
-    pub async fn give_back(&self, (caller, key): (&str, &str), attempt: Uuid) -> Result<(), StoreError> {
+    /// Gives a key back, so that the request may be sent again. With `is_refused`, no attempt has changed
+    /// anything, and any request may have the key.
+    pub async fn give_back(
+        &self,
+        (caller, key): (&str, &str),
+        attempt: Uuid,
+        is_refused: bool,
+    ) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
-            delete from eventbridge.idempotency_keys
+            with removed as (
+                -- An earlier attempt at the request may have made the change.
+                delete from eventbridge.idempotency_keys
+                 where caller = $1 and key = $2 and attempt = $3 and status is null
+                   and $4 and first_attempt = attempt
+            )
+            update eventbridge.idempotency_keys
+               set locked_until = now()
              where caller = $1 and key = $2 and attempt = $3 and status is null
+               and not ($4 and first_attempt = attempt)
             "#,
             caller,
             key,
-            attempt
+            attempt,
+            is_refused
         )
         .execute(&self.pool)
         .await?;

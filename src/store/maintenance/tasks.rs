@@ -30,6 +30,8 @@ pub struct NewTask<'a> {
     pub filter: &'a Value,
     /// A note for the audit log.
     pub note: Option<&'a str>,
+    /// The first attempt at the request that creates it, if it has an `Idempotency-Key`.
+    pub first_attempt: Option<Uuid>,
 }
 
 /// A task.
@@ -153,7 +155,8 @@ impl TryFrom<StoredTask> for TaskRow {
 
 impl Tasks {
     /// Creates a task and notifies the processes that do tasks. With `hold`, this process holds it from the
-    /// beginning. `None` if [`UNFINISHED_TASKS_MAX`] tasks are not finished.
+    /// beginning. If an earlier attempt at the same request has created it, that task is returned. `None` if
+    /// [`UNFINISHED_TASKS_MAX`] tasks are not finished.
     pub async fn create(
         &self,
         task: NewTask<'_>,
@@ -163,9 +166,13 @@ impl Tasks {
         let row = select_tasks!(
             r#"
             with created as (
-                insert into eventbridge.tasks (kind, filter, who, note, holder, held_until)
-                select $1, $2, $3, $4, $5, now() + $6::bigint * interval '1 millisecond'
+                insert into eventbridge.tasks (kind, filter, who, note, holder, held_until, first_attempt)
+                select $1, $2, $3, $4, $5, now() + $6::bigint * interval '1 millisecond', $9
                  where (select count(*) from eventbridge.tasks where status in ('queued', 'running')) < $7
+                    or exists (select from eventbridge.tasks where first_attempt = $9)
+                -- Waits for an attempt that is not committed yet. The update changes nothing and returns the row.
+                on conflict (first_attempt) where first_attempt is not null
+                   do update set first_attempt = excluded.first_attempt
                 returning *
             ), tasks as (
                 -- Always true: it announces the task when it is committed.
@@ -179,7 +186,8 @@ impl Tasks {
             hold.map(|(holder, _)| holder),
             hold.map(|(_, duration)| milliseconds(duration)),
             i64::from(UNFINISHED_TASKS_MAX),
-            TASKS_CHANNEL
+            TASKS_CHANNEL,
+            task.first_attempt
         )
         .fetch_optional(&self.pool)
         .await?;

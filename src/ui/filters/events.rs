@@ -101,6 +101,7 @@ impl EventsQuery {
     /// The filter for the store. If it requires a time range and has none, the range is added to `self`.
     pub async fn read(&mut self, ui: &Ui) -> Result<EventFilter, NotListed> {
         let mut filter = EventFilter {
+            key: None,
             source: self.source.clone(),
             types: types(ui, self.event_type.as_deref())?,
             object_id: self.object.clone(),

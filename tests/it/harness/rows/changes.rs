@@ -115,6 +115,33 @@ pub fn end_task_holds() -> Change {
     Change("update eventbridge.tasks set held_until = now() - interval '1 second'".to_owned())
 }
 
+/// Lets Postgres refuse each change of an execution with this SQLSTATE, except after so many refusals.
+pub fn refuse_changes_of_executions(sqlstate: &str, times: u32) -> Change {
+    Change(format!(
+        "create sequence refusals;
+         create function refuse_change() returns trigger language plpgsql as $$
+         begin
+             if nextval('public.refusals') <= {times} then
+                 raise exception 'refused by a test' using errcode = {};
+             end if;
+             return null;
+         end $$;
+         create trigger refuse_change before update on eventbridge.executions
+            for each statement execute function refuse_change()",
+        text(sqlstate)
+    ))
+}
+
+/// Takes the responses from all idempotency keys, as if their processes had died before they stored them, and ends
+/// the locks.
+pub fn forget_stored_responses() -> Change {
+    Change(
+        "update eventbridge.idempotency_keys
+            set status = null, content_type = null, location = null, body = null, locked_until = now()"
+            .to_owned(),
+    )
+}
+
 /// Makes all idempotency keys, and the ends of their locks, older.
 pub fn age_idempotency_keys(by: Duration) -> Change {
     Change(format!(

@@ -100,6 +100,11 @@ pub fn idempotency_keys() -> Rows {
     all("idempotency_keys")
 }
 
+/// Those that were locked for longer than this.
+pub fn idempotency_keys_locked_for(time: Duration) -> Rows {
+    idempotency_keys().that(format!("locked_until > created_at + {}", interval(time)))
+}
+
 pub fn workers() -> Rows {
     all("workers")
 }
