@@ -118,16 +118,16 @@ pub fn end_task_holds() -> Change {
 /// Lets Postgres refuse each change of an execution with this SQLSTATE, except after so many refusals.
 pub fn refuse_changes_of_executions(sqlstate: &str, times: u32) -> Change {
     Change(format!(
-        "create sequence refusals;
-         create function refuse_change() returns trigger language plpgsql as $$
+        "create sequence eventbridge.refusals;
+         create function eventbridge.refuse_change() returns trigger language plpgsql as $$
          begin
-             if nextval('public.refusals') <= {times} then
+             if nextval('eventbridge.refusals') <= {times} then
                  raise exception 'refused by a test' using errcode = {};
              end if;
              return null;
          end $$;
          create trigger refuse_change before update on eventbridge.executions
-            for each statement execute function refuse_change()",
+            for each statement execute function eventbridge.refuse_change()",
         text(sqlstate)
     ))
 }
