@@ -137,7 +137,9 @@ pub struct TaskQuery {
     cursor: Option<String>,
 }
 
-/// Lists bulk retries and replays, newest first. Those that ended are kept for 30 days.
+/// Lists bulk retries and replays, newest first.
+///
+/// Those that ended are kept for 30 days.
 #[utoipa::path(
     get,
     path = "/api/v1/tasks",
@@ -162,7 +164,9 @@ pub(super) async fn list(
     }))
 }
 
-/// A task, with its progress and the present states of its executions.
+/// Returns a task.
+///
+/// With its progress, and the present states of its executions.
 #[utoipa::path(
     get,
     path = "/api/v1/tasks/{id}",
