@@ -568,6 +568,8 @@ create table eventbridge.tasks (
     finished_at  timestamptz,
     -- Why it failed.
     error        text,
+    -- A replay distributes among these instances, so only a process that has them all does it.
+    destinations text[] not null default '{}',
     -- The process that does its pages, until it stops renewing this.
     holder       uuid,
     held_until   timestamptz,

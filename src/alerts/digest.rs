@@ -53,12 +53,12 @@ impl Digest<'_> {
     fn title(&self) -> String {
         let lasting = self.held.iter().filter(|alert| alert.held() == Held::Lasts).count();
         let over = self.held.len() - lasting;
-        let last = if lasting == 1 { "lasts" } else { "last" };
-        let were = if over == 1 { "is" } else { "are" };
+        let alerts =
+            |number: usize| if number == 1 { "1 alert".to_owned() } else { format!("{number} alerts") };
         match (lasting, over) {
-            (_, 0) => format!("EventBridge, quiet hours over: {lasting} of the night {last}."),
-            (0, _) => format!("EventBridge, quiet hours over: {over} of the night {were} over."),
-            _ => format!("EventBridge, quiet hours over: {lasting} of the night {last}, {over} {were} over."),
+            (_, 0) => format!("EventBridge, after the quiet hours: {} not over.", alerts(lasting)),
+            (0, _) => format!("EventBridge, after the quiet hours: {} of the night, all over.", alerts(over)),
+            _ => format!("EventBridge, after the quiet hours: {} not over, {over} over.", alerts(lasting)),
         }
     }
 
@@ -174,7 +174,7 @@ mod tests {
         let held = [alert(1, Some(61), true), alert(2, Some(3), false), alert(3, None, false)];
         assert_eq!(
             json_of(&held, Format::Slack)["text"],
-            "EventBridge, quiet hours over: 1 of the night lasts, 2 are over.\n\
+            "EventBridge, after the quiet hours: 1 alert not over, 2 over.\n\
              • &lt;3&gt; is paused. Since 2027-01-15 09:03 CET.\n\
              • Over: &lt;1&gt; is paused. It lasted from 2027-01-15 09:01 CET to 2027-01-15 10:01 CET.\n\
              • Began and ended: &lt;2&gt; is paused. From 2027-01-15 09:02 CET to 2027-01-15 09:03 CET.\n\

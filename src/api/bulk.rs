@@ -3,7 +3,7 @@
 //! Each creates a task, which is done in the background; a dry run counts and creates none. A call without a
 //! filter must say `all=true`: a forgotten or misspelt variable must not select everything.
 
-use super::extract::{self, Query};
+use super::extract::{self, NoBody, Query};
 use super::idempotency::FirstAttempt;
 use super::tasks::Task;
 use super::{Api, NotDone, from_list};
@@ -132,6 +132,7 @@ pub(super) async fn retry(
     Extension(caller): Extension<Caller>,
     first_attempt: Option<Extension<FirstAttempt>>,
     Query(query): Query<RetryQuery>,
+    _: NoBody,
 ) -> Result<Response, Problem> {
     require_filter(
         query.all,
@@ -203,6 +204,7 @@ pub(super) async fn replay(
     Extension(caller): Extension<Caller>,
     first_attempt: Option<Extension<FirstAttempt>>,
     Query(query): Query<ReplayQuery>,
+    _: NoBody,
 ) -> Result<Response, Problem> {
     if query.destination.as_ref().is_some_and(|name| !api.instances.contains(name)) {
         return Err(Problem::invalid("destination", "no instance of this name is configured"));

@@ -1,6 +1,6 @@
 //! `/api/v1/destinations`: the state of each instance, and its manual pause and resumption.
 
-use super::extract::{Json as Body, Path};
+use super::extract::{Json as Body, NoBody, Path};
 use super::{Api, NotDone, NotRead, from_store};
 use crate::domain::audit::{self, Caller, PAUSE_NOTE_MAX};
 use crate::domain::backing_off::BackingOff;
@@ -216,6 +216,7 @@ pub(super) async fn resume(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    _: NoBody,
 ) -> Result<Json<Destination>, Problem> {
     let name = configured(&api, name)?;
     if api.store.destinations.resume_manually(&name, &caller).await.map_err(from_store)? {

@@ -1,6 +1,6 @@
 //! `/api/v1/executions`: the state of each execution, its manual retry and its cancellation.
 
-use super::extract::{self, Path, Query};
+use super::extract::{self, NoBody, Path, Query};
 use super::paging::{PageRequest, TimeWindow, next_cursor};
 use super::{Api, NotDone, NotRead, from_list, from_store};
 use crate::domain::audit::Caller;
@@ -249,6 +249,7 @@ pub(super) async fn retry(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    _: NoBody,
 ) -> Result<(StatusCode, Json<Execution>), Problem> {
     let id = execution_id(&id)?;
     match api.store.interventions.retry(id, &caller).await.map_err(from_store)? {
@@ -291,6 +292,7 @@ pub(super) async fn cancel(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    _: NoBody,
 ) -> Result<Json<Execution>, Problem> {
     let id = execution_id(&id)?;
     match api.store.interventions.cancel(id, &caller).await.map_err(from_store)? {

@@ -56,6 +56,26 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
+/// Refuses a body, for a request whose parameters are in its path and its query: a filter in a body that is not read
+/// would select more than was meant.
+pub struct NoBody;
+
+impl<S: Sync> FromRequestParts<S> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let length = parts.headers.get(header::CONTENT_LENGTH);
+        let is_empty = length.is_none_or(|length| length.as_bytes() == b"0")
+            && !parts.headers.contains_key(header::TRANSFER_ENCODING);
+        if is_empty {
+            return Ok(Self);
+        }
+        Err(Problem::bad_request(
+            "This request takes no body; its parameters belong in the query. Nothing was changed.",
+        ))
+    }
+}
+
 /// A JSON body.
 pub struct Json<T>(pub T);
 

@@ -1,6 +1,6 @@
 //! `/api/v1/failures`: failed executions, grouped by cause, and their acknowledgement.
 
-use super::extract::{self, Json as JsonBody, Path, Query};
+use super::extract::{self, Json as JsonBody, NoBody, Path, Query};
 use super::{Api, NotDone, NotRead, from_store};
 use crate::domain::audit::{self, ACKNOWLEDGEMENT_NOTE_MAX, Caller};
 use crate::domain::money::Money;
@@ -211,6 +211,7 @@ pub(super) async fn unacknowledge(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    _: NoBody,
 ) -> Result<Json<FailureGroup>, Problem> {
     if api.store.failure_groups.unacknowledge(&caller, &id).await.map_err(from_store)? {
         info!(group = id, who = caller.name(), "acknowledgement removed");

@@ -1,6 +1,6 @@
 //! `/api/v1/tasks`: bulk retries and replays, with their progress.
 
-use super::extract::{self, Path, Query};
+use super::extract::{self, NoBody, Path, Query};
 use super::{Api, NotDone, NotRead, from_store};
 use crate::domain::audit::Caller;
 use crate::domain::destination_summary::{DestinationSummary, seconds_for};
@@ -214,6 +214,7 @@ pub(super) async fn cancel(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    _: NoBody,
 ) -> Result<Json<CancelledTask>, Problem> {
     let id = task_id(&id)?;
     match api.bulk.tasks.cancel(id, &caller).await.map_err(from_store)? {

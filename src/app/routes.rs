@@ -12,7 +12,7 @@ use crate::store::IdempotencyKeys;
 use crate::ui::{self, Ui};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
@@ -89,12 +89,22 @@ fn with_middleware(
 ) -> Router {
     let not_found = {
         let ingest = ingest.clone();
-        move |request| webhook_or(ingest.clone(), request, move || Problem::not_found(nothing_here))
+        move |request: Request| {
+            let is_for_a_person = ingest.is_some() && wants_page(&request);
+            let problem = webhook_or(ingest.clone(), request, move || Problem::not_found(nothing_here));
+            async move { if is_for_a_person { ui::unknown_address() } else { problem.await } }
+        }
     };
     routes
         .fallback(not_found)
         .method_not_allowed_fallback(move |request| webhook_or(ingest.clone(), request, not_allowed))
         .layer(from_fn_with_state(middleware.clone(), server::middleware))
+}
+
+/// Whether a browser opens the address.
+fn wants_page(request: &Request) -> bool {
+    let accepted = request.headers().get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
+    request.method() == Method::GET && accepted.is_some_and(|accepted| accepted.contains("text/html"))
 }
 
 async fn webhook_or(

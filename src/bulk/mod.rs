@@ -136,7 +136,14 @@ impl Bulk {
         holder: Option<Uuid>,
     ) -> Result<TaskRow, BulkError> {
         let json = filter.to_json();
-        let new = NewTask { kind: filter.kind(), filter: &json, note, first_attempt: None };
+        let destinations = self.needed(filter);
+        let new = NewTask {
+            kind: filter.kind(),
+            filter: &json,
+            destinations: &destinations,
+            note,
+            first_attempt: None,
+        };
         self.create_new(filter, new, caller, holder).await
     }
 
@@ -151,8 +158,25 @@ impl Bulk {
     ) -> Result<TaskRow, BulkError> {
         let json = filter.to_json();
         let first_attempt = Some(first_attempt);
-        let new = NewTask { kind: filter.kind(), filter: &json, note, first_attempt };
+        let destinations = self.needed(filter);
+        let new =
+            NewTask { kind: filter.kind(), filter: &json, destinations: &destinations, note, first_attempt };
         self.create_new(filter, new, caller, None).await
+    }
+
+    /// The instances that a process must have to do a task with this filter. A process that lacks one would leave it
+    /// out of a replay.
+    fn needed(&self, filter: &BulkFilter) -> Vec<String> {
+        match filter {
+            BulkFilter::Retry(_) => Vec::new(),
+            BulkFilter::Replay(replay) => {
+                replay.destination.clone().map_or_else(|| self.instances(), |only| vec![only])
+            }
+        }
+    }
+
+    fn instances(&self) -> Vec<String> {
+        self.destinations.iter().map(|known| known.name().to_owned()).collect()
     }
 
     async fn create_new(
@@ -225,7 +249,7 @@ impl Bulk {
 
     /// Takes the next task, or the given one, for [`HOLD`]; `None` if there is none.
     pub async fn hold(&self, only: Option<TaskId>, holder: Uuid) -> Result<Option<TaskRow>, StoreError> {
-        self.tasks.hold(only, holder, HOLD).await
+        self.tasks.hold(only, &self.instances(), holder, HOLD).await
     }
 
     async fn read(&self, filter: &BulkFilter, cursor: Option<Cursor>, rows: u32) -> Result<Read, BulkError> {

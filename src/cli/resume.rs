@@ -20,18 +20,19 @@ pub(super) struct ResumeArgs {
 pub(super) async fn run(args: ResumeArgs) -> anyhow::Result<ExitCode> {
     let context = CommandContext::open_migrated().await?;
     let name = context.destination(&args.destination)?;
+    // Before workers claim them.
+    let waiting = context.waiting_for(name).await?;
     let was_paused = context.store.destinations.resume_manually(name, &environment::caller()).await?;
     if was_paused {
         context.store.queue.notify_workers().await;
     }
-    let waiting = context.waiting_for(name).await?;
     if output::prints_json(args.json) {
         println!(
             "{}",
             json!({"destination": name, "state": "working", "was_paused": was_paused, "waiting": waiting.count})
         );
     } else if was_paused {
-        println!("{name} is resumed. {waiting}.");
+        println!("{name} is resumed. {waiting}. If the cause persists, the next delivery pauses it again.");
     } else {
         println!("{name} was not paused. {waiting}.");
     }

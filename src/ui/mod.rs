@@ -229,8 +229,17 @@ async fn add_headers(request: Request, next: Next) -> Response {
     if is_change && let Some(page) = response.extensions_mut().remove::<ErrorPage>() {
         response = page.after_a_change().into_response();
     }
+    with_headers(response)
+}
+
+fn with_headers(mut response: Response) -> Response {
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
+}
+
+/// The page for an address at which there is nothing.
+pub fn unknown_address() -> Response {
+    with_headers(ErrorPage::not_found("There is nothing at this address.").into_response())
 }

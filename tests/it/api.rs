@@ -412,3 +412,25 @@ async fn the_audit_lists_manual_actions_newest_first() {
     assert_eq!((&first["data"][0], &rest["data"][0]), (newest, &all["data"][1]));
     assert_eq!(audit("subject_kind=execution&subject_id=1").await["data"], json!([all["data"][1]]));
 }
+
+#[tokio::test]
+async fn a_body_is_refused_where_none_is_read() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    for path in [
+        "/api/v1/executions/retry?status=failed",
+        "/api/v1/events/replay?all=true",
+        "/api/v1/executions/1/retry",
+        "/api/v1/executions/1/cancel",
+        "/api/v1/tasks/task_1/cancel",
+        "/api/v1/destinations/notion/resume",
+    ] {
+        let request = Request::post(path)
+            .header("host", "localhost")
+            .header("content-length", "22")
+            .body(Body::from(r#"{"destination":"nope"}"#))
+            .unwrap();
+        let answer = service.call(request).await;
+        assert_eq!(answer.problem(400), "bad_request", "{path}");
+        assert!(answer.body.contains("takes no body"), "{path}: {answer:?}");
+    }
+}

@@ -620,6 +620,16 @@ async fn a_page_reports_an_unavailable_database() {
 }
 
 #[tokio::test]
+async fn an_unknown_address_is_a_page_for_a_browser_and_a_problem_for_a_program() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let open = Request::get("/nosuch").header("host", "localhost").header("accept", "text/html,*/*;q=0.8");
+    let page = service.call(open.body(Body::empty()).unwrap()).await;
+    assert!(page.status == 404 && page.body.contains("There is nothing at this address"), "{page:?}");
+    assert!(page.headers.contains_key("content-security-policy"), "{page:?}");
+    assert_eq!(service.get("/nosuch").await.problem(404), "not_found");
+}
+
+#[tokio::test]
 async fn a_form_that_could_not_be_sent_is_not_repeated_by_the_page() {
     let service = Service::builder().without_database().start().await;
     let answer = post_form(&service, "/executions/1/retry", "", &[("sec-fetch-site", "same-origin")]).await;

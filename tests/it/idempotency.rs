@@ -103,7 +103,13 @@ async fn attempts_at_once_create_one_task() {
     let database = Database::new().await;
     let tasks = database.store().tasks;
     let (filter, caller, first_attempt) = (json!({}), Caller::with_key("ops", true), Some(Uuid::new_v4()));
-    let new = NewTask { kind: TaskKind::RetryExecutions, filter: &filter, note: None, first_attempt };
+    let new = NewTask {
+        kind: TaskKind::RetryExecutions,
+        filter: &filter,
+        destinations: &[],
+        note: None,
+        first_attempt,
+    };
     let created = futures_util::future::join_all((0..4).map(|_| tasks.create(new, &caller, None))).await;
     for task in created {
         assert_eq!(task.unwrap().unwrap().id, TaskId(1));

@@ -294,10 +294,15 @@ async fn bulk_retries_of_pending_executions_yield_to_new_events() {
     queue.database.change(rows::executions().up_to(2).set(&put_off)).await;
     let ids = [1, 2, 3].map(ExecutionId);
     let (caller, holder, hold) = (Caller::with_key("jane", true), Uuid::new_v4(), Duration::from_mins(1));
-    let new =
-        NewTask { kind: TaskKind::RetryExecutions, filter: &json!({}), note: None, first_attempt: None };
+    let new = NewTask {
+        kind: TaskKind::RetryExecutions,
+        filter: &json!({}),
+        destinations: &[],
+        note: None,
+        first_attempt: None,
+    };
     let task = queue.store.tasks.create(new, &caller, None).await.unwrap().unwrap();
-    queue.store.tasks.hold(Some(task.id), holder, hold).await.unwrap().unwrap();
+    queue.store.tasks.hold(Some(task.id), &[], holder, hold).await.unwrap().unwrap();
     let page = TaskPage { task: task.id, holder, from: None, next: None, examined: 3, hold };
     let retried = queue.store.interventions.retry_page(page, &ids, "pending").await.unwrap().unwrap();
     assert_eq!(retried.again["notion"], 3);

@@ -7,10 +7,10 @@ use eventbridge::app::Role;
 use eventbridge::bulk::{self, Bulk, BulkFilter, Pace, ReplayFilter, RetryFilter};
 use eventbridge::config::Retention;
 use eventbridge::domain::audit::Caller;
-use eventbridge::domain::task::{TaskId, TaskStatus};
+use eventbridge::domain::task::{TaskId, TaskKind, TaskStatus};
 use eventbridge::retention::{self, RetentionStore};
 use eventbridge::sources::Registry;
-use eventbridge::store::{Notifier, TaskRow};
+use eventbridge::store::{NewTask, Notifier, TaskRow};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -409,4 +409,24 @@ async fn old_tasks_and_keys_are_removed_in_the_background_whatever_the_settings_
     });
     tokio::join!(removed, retention::keep(store, keeps_all, pace, stop.clone()));
     assert_eq!(service.database.count(rows::named_lease("remove old tasks and keys")).await, 0);
+}
+
+#[tokio::test]
+async fn a_replay_is_done_only_by_a_process_that_has_all_its_destinations() {
+    let database = Database::new().await;
+    let tasks = database.store().tasks;
+    let destinations = ["notion".to_owned(), "ledger".to_owned()];
+    let new = NewTask {
+        kind: TaskKind::ReplayEvents,
+        filter: &json!({}),
+        destinations: &destinations,
+        note: None,
+        first_attempt: None,
+    };
+    tasks.create(new, &Caller::at_command_line("jo"), None).await.unwrap().unwrap();
+    let hold = async |known: &[String]| {
+        tasks.hold(None, known, Uuid::new_v4(), Duration::from_mins(1)).await.unwrap().is_some()
+    };
+    assert!(!hold(&[]).await && !hold(&destinations[..1]).await);
+    assert!(hold(&destinations).await);
 }

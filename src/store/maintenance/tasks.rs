@@ -28,6 +28,8 @@ pub struct NewTask<'a> {
     pub kind: TaskKind,
     /// The given parameters of its filter.
     pub filter: &'a Value,
+    /// The destination instances that a process must have to do it.
+    pub destinations: &'a [String],
     /// A note for the audit log.
     pub note: Option<&'a str>,
     /// The first attempt at the request that creates it, if it has an `Idempotency-Key`.
@@ -166,8 +168,8 @@ impl Tasks {
         let row = select_tasks!(
             r#"
             with created as (
-                insert into eventbridge.tasks (kind, filter, who, note, holder, held_until, first_attempt)
-                select $1, $2, $3, $4, $5, now() + $6::bigint * interval '1 millisecond', $9
+                insert into eventbridge.tasks (kind, filter, who, note, holder, held_until, first_attempt, destinations)
+                select $1, $2, $3, $4, $5, now() + $6::bigint * interval '1 millisecond', $9, $10
                  where (select count(*) from eventbridge.tasks where status in ('queued', 'running')) < $7
                     or exists (select from eventbridge.tasks where first_attempt = $9)
                 -- Waits for an attempt that is not committed yet. The update changes nothing and returns the row.
@@ -187,7 +189,8 @@ impl Tasks {
             hold.map(|(_, duration)| milliseconds(duration)),
             i64::from(UNFINISHED_TASKS_MAX),
             TASKS_CHANNEL,
-            task.first_attempt
+            task.first_attempt,
+            task.destinations
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -195,10 +198,11 @@ impl Tasks {
     }
 
     /// Takes the task that waited longest, or the given one, and holds it for `duration`. `None` if there is
-    /// none that is unfinished and that no other process holds.
+    /// none that is unfinished, that no other process holds, and whose instances are all among `destinations`.
     pub async fn hold(
         &self,
         only: Option<TaskId>,
+        destinations: &[String],
         holder: Uuid,
         duration: Duration,
     ) -> Result<Option<TaskRow>, StoreError> {
@@ -210,6 +214,7 @@ impl Tasks {
                  where status in ('queued', 'running')
                    and ($1::bigint is null or id = $1)
                    and (held_until is null or held_until < now() or holder = $2)
+                   and destinations <@ $4
                  order by updated_at, id
                  limit 1
                    for update skip locked
@@ -223,7 +228,8 @@ impl Tasks {
             "#,
             only.map(|id| id.0),
             holder,
-            milliseconds(duration)
+            milliseconds(duration),
+            destinations
         )
         .fetch_optional(&self.pool)
         .await?;

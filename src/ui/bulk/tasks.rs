@@ -195,7 +195,10 @@ fn headline(task: &TaskRow, queued: u64, all: u64, open: u64, failed: u64) -> St
         (TaskStatus::Cancelled, ..) => {
             format!("Cancelled. {} that it had queued stay queued.", executions(queued))
         }
-        (TaskStatus::Succeeded, 0, ..) => "Nothing matched.".to_owned(),
+        (TaskStatus::Succeeded, 0, ..) if task.examined == 0 => "Nothing matched.".to_owned(),
+        (TaskStatus::Succeeded, 0, ..) => {
+            "Nothing to do: what matched is pending or running already, or was cancelled.".to_owned()
+        }
         (TaskStatus::Succeeded, _, 0, 0) => "All of them are finished.".to_owned(),
         (TaskStatus::Succeeded, _, 0, failed) => {
             format!("All of them are finished; {} failed again.", number(failed))
