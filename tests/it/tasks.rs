@@ -219,21 +219,27 @@ async fn tasks_are_listed_newest_first_and_only_so_many_are_unfinished() {
 
 #[tokio::test]
 async fn a_task_that_the_settings_no_longer_allow_fails_with_the_reason() {
-    let service = Service::builder().role(Role::Web).start().await;
-    let asked = service.post("/api/v1/events/replay?all=true&destination=notion").await;
-    // A process with other settings does it.
-    let bulk = bulk_over(&service.database);
+    let database = Database::new().await;
+    let bulk = bulk_over(&database);
+    // A version of the program that knew this preset created it.
+    let filter = json!({"type": "@gone"});
+    let new = NewTask {
+        kind: TaskKind::ReplayEvents,
+        filter: &filter,
+        destinations: &[],
+        note: None,
+        first_attempt: None,
+    };
+    let task = bulk.tasks.create(new, &ops(), None).await.unwrap().unwrap();
     let stop = CancellationToken::new();
     let ended = async {
-        until_ended(&bulk, TaskId(1)).await;
+        until_ended(&bulk, task.id).await;
         stop.cancel();
     };
     tokio::join!(ended, bulk::run(bulk.clone(), Notifier::default(), Pace::default(), stop.clone()));
-    let task = service.get(asked.headers["location"].to_str().unwrap()).await.json();
-    assert_eq!(
-        (&task["status"], &task["error"]),
-        (&json!("failed"), &json!("destination: no instance of this name is configured"))
-    );
+    let ended = bulk.tasks.task(task.id).await.unwrap().unwrap();
+    assert_eq!(ended.status, TaskStatus::Failed);
+    assert!(ended.error.as_deref().is_some_and(|error| error.starts_with("type: ")), "{ended:?}");
 }
 
 #[tokio::test]
