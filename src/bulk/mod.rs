@@ -135,16 +135,7 @@ impl Bulk {
         caller: &Caller,
         holder: Option<Uuid>,
     ) -> Result<TaskRow, BulkError> {
-        let json = filter.to_json();
-        let destinations = self.needed(filter);
-        let new = NewTask {
-            kind: filter.kind(),
-            filter: &json,
-            destinations: &destinations,
-            note,
-            first_attempt: None,
-        };
-        self.create_new(filter, new, caller, holder).await
+        self.create_new(filter, note, caller, None, holder).await
     }
 
     /// As [`create`](Self::create), for a request that may be repeated: of all attempts with the same first one,
@@ -156,12 +147,7 @@ impl Bulk {
         caller: &Caller,
         first_attempt: Uuid,
     ) -> Result<TaskRow, BulkError> {
-        let json = filter.to_json();
-        let first_attempt = Some(first_attempt);
-        let destinations = self.needed(filter);
-        let new =
-            NewTask { kind: filter.kind(), filter: &json, destinations: &destinations, note, first_attempt };
-        self.create_new(filter, new, caller, None).await
+        self.create_new(filter, note, caller, Some(first_attempt), None).await
     }
 
     /// The instances that a process must have to do a task with this filter. A process that lacks one would leave it
@@ -182,12 +168,16 @@ impl Bulk {
     async fn create_new(
         &self,
         filter: &BulkFilter,
-        new: NewTask<'_>,
+        note: Option<&str>,
         caller: &Caller,
+        first_attempt: Option<Uuid>,
         holder: Option<Uuid>,
     ) -> Result<TaskRow, BulkError> {
         // It is read as its pages will be, so that a filter without its time range is refused here.
         self.read(filter, None, 1).await?;
+        let (json, destinations) = (filter.to_json(), self.needed(filter));
+        let new =
+            NewTask { kind: filter.kind(), filter: &json, destinations: &destinations, note, first_attempt };
         let hold = holder.map(|holder| (holder, HOLD));
         self.tasks.create(new, caller, hold).await?.ok_or(BulkError::TooMany)
     }
