@@ -1,6 +1,6 @@
 //! The digest: one message with what was held during the quiet hours.
 
-use super::message::{Written, at, plain_header, slack_escaped};
+use super::message::{Written, at, plain_header};
 use super::settings::Format;
 use crate::store::{DueAlert, Held};
 use chrono::{DateTime, Utc};
@@ -32,11 +32,8 @@ impl Digest<'_> {
     /// The message in this format.
     pub(super) fn write(&self, format: Format) -> Written {
         match format {
-            Format::Slack => Written::json(&json!({ "text": slack_escaped(&self.text()) })),
-            Format::Discord => Written::json(&json!({
-                "content": self.text(),
-                "allowed_mentions": { "parse": [] },
-            })),
+            Format::Slack => Written::slack(&self.text()),
+            Format::Discord => Written::discord(&self.text()),
             Format::Ntfy => {
                 let mut headers = vec![
                     ("title", plain_header(&self.title())),

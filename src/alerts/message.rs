@@ -53,17 +53,23 @@ impl Written {
     pub(super) fn json(body: &Value) -> Self {
         Self { headers: vec![("content-type", "application/json".to_owned())], body: body.to_string() }
     }
+
+    pub(super) fn slack(text: &str) -> Self {
+        Self::json(&json!({ "text": slack_escaped(text) }))
+    }
+
+    /// It mentions no person, whatever the text contains.
+    pub(super) fn discord(text: &str) -> Self {
+        Self::json(&json!({ "content": text, "allowed_mentions": { "parse": [] } }))
+    }
 }
 
 impl Message {
     /// The message in this format.
     pub(super) fn write(&self, format: Format) -> Written {
         match format {
-            Format::Slack => Written::json(&json!({ "text": slack_escaped(&self.text()) })),
-            Format::Discord => Written::json(&json!({
-                "content": self.text(),
-                "allowed_mentions": { "parse": [] },
-            })),
+            Format::Slack => Written::slack(&self.text()),
+            Format::Discord => Written::discord(&self.text()),
             Format::Ntfy => Written { headers: self.ntfy_headers(), body: self.body() },
             Format::Json => Written::json(&self.for_programs()),
         }
@@ -157,7 +163,7 @@ pub(super) fn plain_header(text: &str) -> String {
 }
 
 /// Escapes the three characters that begin Slack's markup.
-pub(super) fn slack_escaped(text: &str) -> String {
+fn slack_escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
