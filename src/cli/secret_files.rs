@@ -28,7 +28,7 @@ pub(super) fn read_into(vars: &mut Vars) {
     let instances = config::sources(&mut Reader::new(vars), DEFAULT_KINDS);
     let of_sources = instances.iter().flat_map(|instance| {
         let kinds = sources::KINDS.iter().filter(|kind| kind.name == instance.kind);
-        kinds.flat_map(|kind| kind.secrets.iter().map(|(suffix, _)| instance.setting(suffix)))
+        kinds.flat_map(|kind| kind.all_secrets().map(|suffix| instance.setting(suffix)))
     });
     let secrets: Vec<_> =
         SECRETS.iter().map(|name| (*name).to_owned()).chain(of_sources).chain(of_destinations).collect();
@@ -155,7 +155,7 @@ mod tests {
         });
         let of_sources = sources::KINDS.iter().flat_map(|kind| {
             let instance = config::InstanceName::of_kind(kind.name);
-            kind.secrets.iter().map(move |(suffix, _)| instance.setting(suffix))
+            kind.all_secrets().map(move |suffix| instance.setting(suffix))
         });
         for name in SECRETS.iter().map(|name| (*name).to_owned()).chain(of_destinations).chain(of_sources) {
             assert!(model.contains(&format!("#{name}_FILE=")), "{name}_FILE is not in .env-model");

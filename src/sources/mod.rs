@@ -41,6 +41,8 @@ pub struct Kind {
     /// The settings that an instance requires, as suffixes such as `WEBHOOK_SECRET`, each with where the
     /// operator finds its value. Each may be read from a file.
     pub secrets: &'static [(&'static str, &'static str)],
+    /// Further settings of an instance that are secrets, as suffixes. Each may be read from a file.
+    pub optional_secrets: &'static [&'static str],
     /// The header that carries the signature of a request.
     pub signature_header: Option<&'static str>,
     /// How to configure the sender; the webhook's URL follows this text.
@@ -73,6 +75,7 @@ impl Kind {
             sender,
             configure,
             secrets: &[],
+            optional_secrets: &[],
             signature_header: None,
             set_up: "",
             checks: &[],
@@ -83,6 +86,11 @@ impl Kind {
             spelling: None,
             pings: &[],
         }
+    }
+
+    /// All settings of an instance that are secrets, as suffixes.
+    pub fn all_secrets(&self) -> impl Iterator<Item = &'static str> {
+        self.secrets.iter().map(|(suffix, _)| *suffix).chain(self.optional_secrets.iter().copied())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Stripe: verifies the signature first and reads the event after that; knows Stripe's objects, their
 //! states and links.
 
+pub mod api;
 mod awaited;
 mod damage;
 mod diagnosis;
@@ -8,6 +9,7 @@ mod envelope;
 mod event_type;
 mod json;
 mod links;
+mod named;
 mod object;
 pub mod ordering;
 mod sample;
@@ -29,6 +31,7 @@ use crate::domain::source::{Examples, Origin};
 use crate::domain::summary::EventSummary;
 use crate::domain::unanswered::ClaimedEvent;
 use crate::sources::{Kind, Rejection, Source};
+use api::Api;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -43,6 +46,7 @@ pub const KIND: Kind = Kind {
         "WEBHOOK_SECRET",
         "the signing secret (whsec_…) of the endpoint that you add at Stripe, see below",
     )],
+    optional_secrets: &["API_KEY"],
     signature_header: Some(HEADER),
     set_up: "At Stripe, under Developers › Webhooks, add an endpoint with this URL, and copy its signing secret:",
     checks: &[
@@ -80,6 +84,8 @@ pub struct Stripe {
     verifier: Verifier,
     /// The instance's own account, for links to it.
     account: Option<String>,
+    /// The access to Stripe's API, if there is a key.
+    api: Option<Api>,
 }
 
 impl Stripe {
@@ -89,13 +95,19 @@ impl Stripe {
         let verifier = Verifier::new(&setting, &secrets);
         let secret_names = secrets.iter().map(|secret| secret.name.clone()).collect();
         let name = instance.name.as_str().into();
-        Self { name, setting, secrets, secret_names, verifier, account: None }
+        Self { name, setting, secrets, secret_names, verifier, account: None, api: None }
     }
 
     /// The same instance, whose links name its own account where an event names none.
     #[must_use]
     pub fn of_account(self, account: Option<String>) -> Self {
         Self { account, ..self }
+    }
+
+    /// The same instance with access to Stripe's API.
+    #[must_use]
+    pub fn with_api(self, api: Option<Api>) -> Self {
+        Self { api, ..self }
     }
 }
 
@@ -105,7 +117,8 @@ fn configure(reader: &mut Reader<'_>, instance: &InstanceName) -> Arc<dyn Source
         let message = "is missing: the signing secret (whsec_…) of your Stripe endpoint";
         reader.first_problem(&settings::setting(instance), message);
     }
-    Arc::new(Stripe::new(instance, secrets).of_account(settings::account(reader, instance)))
+    let (account, api) = (settings::account(reader, instance), Api::configure(reader, instance));
+    Arc::new(Stripe::new(instance, secrets).of_account(account).with_api(api))
 }
 
 impl Source for Stripe {
@@ -164,7 +177,8 @@ impl Source for Stripe {
     }
 
     fn check(&self) -> Vec<Finding> {
-        settings::check(&self.secrets)
+        let keys = self.api.iter().flat_map(|api| api.keys.check());
+        settings::check(&self.secrets).into_iter().chain(keys).collect()
     }
 
     fn event_link(&self, event_id: &str, origin: Origin<'_>) -> Option<String> {

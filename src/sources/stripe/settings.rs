@@ -1,7 +1,8 @@
 //! The settings of a source of kind `stripe`.
 
 use super::links::is_account_id;
-use crate::config::{InstanceName, Reader, is_name};
+use super::named;
+use crate::config::{InstanceName, Reader};
 use crate::domain::finding::Finding;
 use crate::sources::Rejection;
 use secrecy::{ExposeSecret, SecretString};
@@ -113,48 +114,18 @@ fn is_of_cli(secret: &str) -> bool {
     body.len() == LENGTH && body.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// Parses `whsec_a,live=whsec_b`. Semicolons and new lines separate secrets too, as in a file with one on each
-/// line.
+/// Parses `whsec_a,live=whsec_b`.
 fn parse_webhook_secrets(text: &str) -> Result<Vec<NamedSecret>, String> {
-    let mut secrets: Vec<NamedSecret> = Vec::new();
-    let entries = text.split([',', ';', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
-    for (position, entry) in entries.enumerate() {
-        let (name, secret) = match entry.split_once('=') {
-            Some((name, secret)) if !entry.starts_with("whsec_") => (name.trim().to_owned(), secret.trim()),
-            _ => (format!("secret-{}", position + 1), entry),
-        };
-        if !is_name(&name) {
-            return Err(format!(
-                "the name of secret {} may only have letters, digits, - and _",
-                position + 1
-            ));
-        }
-        if let Some(what) = secret.chars().find_map(stray) {
-            return Err(format!("secret {} contains {what}: copy it again", position + 1));
-        }
-        if secret.strip_prefix("whsec_").is_none_or(str::is_empty) {
-            return Err(format!(
-                "secret {} does not begin with whsec_: copy the signing secret of the endpoint, not an API key",
-                position + 1
-            ));
-        }
-        if secrets.iter().any(|earlier| earlier.name == name) {
-            return Err(format!("the name {name:?} is used twice"));
-        }
-        secrets.push(NamedSecret { name, secret: SecretString::from(secret) });
-    }
-    Ok(secrets)
-}
-
-/// What a character is that comes along when a secret is copied, and is in none.
-fn stray(character: char) -> Option<&'static str> {
-    match character {
-        '"' | '\'' | '`' | '“' | '”' | '‘' | '’' => Some("a quotation mark"),
-        '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => Some("an invisible character"),
-        _ if character.is_whitespace() => Some("a blank"),
-        _ if character.is_control() => Some("a control character"),
-        _ => None,
-    }
+    let secrets = named::parse(
+        text,
+        "secret",
+        |entry| entry.starts_with("whsec_"),
+        |secret| match secret.strip_prefix("whsec_") {
+            Some(rest) if !rest.is_empty() => Ok(SecretString::from(secret)),
+            _ => Err("does not begin with whsec_: copy the signing secret of the endpoint, not an API key"),
+        },
+    )?;
+    Ok(secrets.into_iter().map(|(name, secret)| NamedSecret { name, secret }).collect())
 }
 
 #[cfg(test)]
