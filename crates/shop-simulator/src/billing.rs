@@ -61,17 +61,46 @@ impl Decks {
 
 /// A customer subscribes at that time, and is billed until the end of the simulation or a cancellation.
 pub(crate) fn run(world: &mut World, decks: &mut Decks, at: i64, currency: Currency) {
-    let mut subscription = begin(world, at, currency);
-    let cycles = world.random.between(2, 18);
-    for cycle in 1_u32.. {
-        let renewed_at = subscription.period.1;
-        if renewed_at >= world.end {
-            return;
+    let mut contract = Contract::begin(world, at, currency);
+    while contract.renewed_at() < world.end && contract.go_on(world, decks) {}
+}
+
+/// A subscription and how long it will last.
+#[derive(Debug)]
+pub(crate) struct Contract {
+    subscription: Subscription,
+    /// The number of the current period, from 1.
+    cycle: u32,
+    /// After so many periods the customer cancels.
+    cycles: i64,
+}
+
+impl Contract {
+    /// A customer subscribes.
+    pub(crate) fn begin(world: &mut World, at: i64, currency: Currency) -> Self {
+        let subscription = begin(world, at, currency);
+        Self { subscription, cycle: 1, cycles: world.random.between(2, 18) }
+    }
+
+    /// When the current period ends.
+    pub(crate) fn renewed_at(&self) -> i64 {
+        self.subscription.period.1
+    }
+
+    /// The last second at which the end of the current period must be decided: what leads to it may begin then.
+    pub(crate) fn decided_at(&self) -> i64 {
+        self.renewed_at() - 10 * DAY
+    }
+
+    /// The current period ends, with a renewal or a cancellation. Returns whether the subscription goes on.
+    pub(crate) fn go_on(&mut self, world: &mut World, decks: &mut Decks) -> bool {
+        if i64::from(self.cycle) == self.cycles {
+            end(world, &mut self.subscription);
+            return false;
         }
-        if i64::from(cycle) == cycles {
-            return end(world, &mut subscription);
-        }
-        renew(world, decks, &mut subscription, cycle);
+        renew(world, decks, &mut self.subscription, self.cycle);
+        self.cycle += 1;
+        true
     }
 }
 
@@ -91,6 +120,10 @@ fn begin(world: &mut World, at: i64, currency: Currency) -> Subscription {
         ended_at: None,
         latest_invoice: None,
     };
+    if world.has_catalog {
+        let view = world.view(at);
+        world.emit(at, "price.created", json::price(&subscription, view));
+    }
     let mut invoice = bill(world, &mut subscription, "subscription_create");
     invoice.issue(world, at);
     let payment = invoice.collect(world, at, false);

@@ -6,6 +6,7 @@
 
 use crate::books::UnknownPart;
 use crate::json;
+use crate::ledger::Entry;
 use crate::money::Currency;
 use crate::payments::Payment;
 use crate::world::{DAY, HOUR, World};
@@ -235,6 +236,15 @@ fn continue_after_the_end(world: &mut World, payment: &mut Payment, dispute: &mu
 
 fn add_transaction(world: &mut World, payment: &Payment, dispute: &mut Dispute, amount: i64, fee: i64) {
     let (id, created, currency) = (world.id("txn"), payment.now, dispute.settles_in);
+    let category = if amount < 0 { "dispute" } else { "dispute_reversal" };
+    let currencies = (payment.terms.currency, currency);
+    world.ledger.add(Entry {
+        source: Some(dispute.id.clone()),
+        description: Some(format!("Chargeback of {}", payment.charge)),
+        available_on: created,
+        fee,
+        ..Entry::new(&id, created, currencies, amount, ("adjustment", category))
+    });
     dispute.transactions.push(Transaction { id, created, currency, amount, fee });
 }
 

@@ -34,16 +34,21 @@
 //! intents, checkout sessions, invoices, credit notes, payouts, top-ups, `charge.refunded`, updates that leave
 //! the money alone) moves nothing.
 //!
-//! Not simulated: Connect, thin events, Stripe's fees on charges, adjustments and reserves, credit balances
-//! of customers, incremental authorisations, the separate fee for countering a dispute, and delivery
-//! (events are in the order of `created`, each exactly once; reorder and repeat them in the test).
+//! A [`Shop`] is simulated for whole months, for tests of sums. An [`Operation`] starts at any second and runs
+//! on: it has a ledger too, so the balance transactions of its payments, refunds, disputes and payouts add up.
+//!
+//! Not simulated: Connect, thin events, adjustments and reserves, credit balances of customers, incremental
+//! authorisations, the separate fee for countering a dispute, and delivery (events are in the order of
+//! `created`, each exactly once; reorder and repeat them in the test).
 
 mod billing;
 mod books;
 mod disputes;
 mod invoices;
 mod json;
+mod ledger;
 mod money;
+mod operation;
 mod options;
 mod payments;
 mod payouts;
@@ -57,6 +62,7 @@ mod world;
 
 pub use books::{Books, Figure, Kind, Month, Movement, UnknownPart, Why};
 pub use money::Currency;
+pub use operation::{Happening, Operation, Pace};
 pub use options::{Options, Undocumented};
 pub use shop::{Shop, SimulatedEvent, Simulation};
 pub use version::ApiVersion;

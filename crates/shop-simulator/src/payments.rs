@@ -7,6 +7,7 @@
 
 use crate::books::Account;
 use crate::json::{self, Failure};
+use crate::ledger::{Entry, charge_fee};
 use crate::money::Currency;
 use crate::refunds::Refund;
 use crate::world::{DAY, HOUR, World};
@@ -141,7 +142,7 @@ impl Payment {
             failure_balance_transaction: None,
             failure: None,
             dispute: None,
-            expanded: world.random.percent(20),
+            expanded: world.draw_expansion(),
             terms,
         };
         payment.emit_intent(world, "payment_intent.created");
@@ -158,7 +159,9 @@ impl Payment {
         self.is_captured = true;
         self.captured = self.terms.amount;
         // With asynchronous capture the balance transaction follows within an hour.
-        self.balance_transaction = world.random.percent(50).then(|| world.id("txn"));
+        if world.random.percent(50) {
+            self.settle(world, self.captured);
+        }
         self.emit_charge(world, "charge.succeeded", &self.clone());
         self.book_captured(world, self.captured);
         self.emit_intent(world, "payment_intent.succeeded");
@@ -169,7 +172,7 @@ impl Payment {
         if self.stage == Stage::Succeeded && self.balance_transaction.is_none() {
             let before = self.clone();
             self.wait(world, 10, HOUR);
-            self.balance_transaction = Some(world.id("txn"));
+            self.settle(world, self.captured);
             self.emit_charge(world, "charge.updated", &before);
         }
     }
@@ -196,7 +199,7 @@ impl Payment {
         let before = self.clone();
         world.begin_request();
         self.captured += minor;
-        self.balance_transaction = Some(world.id("txn"));
+        self.settle(world, minor);
         if capture != Capture::More {
             self.is_captured = true;
             self.stage = Stage::Succeeded;
@@ -239,7 +242,7 @@ impl Payment {
         self.is_captured = true;
         self.captured = self.terms.amount;
         if world.options.undocumented.pending_debits_have_balance_transaction {
-            self.balance_transaction = Some(world.id("txn"));
+            self.settle(world, self.captured);
         }
         self.emit_intent(world, "payment_intent.processing");
         self.emit_charge(world, "charge.pending", &self.clone());
@@ -249,7 +252,9 @@ impl Payment {
     pub(crate) fn settle_debit(&mut self, world: &mut World) {
         let before = self.clone();
         self.stage = Stage::Succeeded;
-        self.balance_transaction.get_or_insert_with(|| world.id("txn"));
+        if self.balance_transaction.is_none() {
+            self.settle(world, self.captured);
+        }
         self.emit_charge(world, "charge.succeeded", &before);
         self.book_captured(world, self.captured);
         self.emit_intent(world, "payment_intent.succeeded");
@@ -260,7 +265,7 @@ impl Payment {
         let before = self.clone();
         self.fail_at_the_bank(world, "insufficient_funds");
         if self.balance_transaction.is_some() {
-            self.failure_balance_transaction = Some(world.id("txn"));
+            self.take_back(world);
         }
         self.emit_charge(world, "charge.failed", &before);
         self.emit_intent(world, "payment_intent.payment_failed");
@@ -270,7 +275,7 @@ impl Payment {
     pub(crate) fn return_debit(&mut self, world: &mut World) {
         let before = self.clone();
         self.fail_at_the_bank(world, "debit_not_authorized");
-        self.failure_balance_transaction = Some(world.id("txn"));
+        self.take_back(world);
         self.emit_charge(world, "charge.failed", &before);
         let (now, currency, charge) = (self.now, self.terms.currency, self.charge.clone());
         world.books.returned(&Account { currency, when: now, charge: &charge }, self.captured);
@@ -313,6 +318,41 @@ impl Payment {
     pub(crate) fn emit_charge(&self, world: &mut World, event_type: &str, before: &Self) {
         let view = world.view(self.now);
         world.emit_change(self.now, event_type, || json::charge(before, view), json::charge(self, view));
+    }
+
+    /// Money of the charge reaches the balance, less Stripe's fee.
+    fn settle(&mut self, world: &mut World, minor: i64) {
+        let settles_in = self.terms.currency.settles_in();
+        let amount = self.terms.currency.convert(minor, settles_in);
+        let kind = match self.terms.method {
+            Method::Card => ("charge", "charge"),
+            Method::Debit => ("payment", "charge"),
+        };
+        self.balance_transaction = Some(self.enter(world, amount, charge_fee(amount), kind));
+    }
+
+    /// The money of a debit that failed leaves the balance again. Stripe keeps its fee.
+    fn take_back(&mut self, world: &mut World) {
+        let amount = self.terms.currency.convert(self.captured, self.terms.currency.settles_in());
+        let kind = ("payment_failure_refund", "charge_failure");
+        self.failure_balance_transaction = Some(self.enter(world, -amount, 0, kind));
+    }
+
+    fn enter(
+        &self,
+        world: &mut World,
+        amount: i64,
+        fee: i64,
+        kind: (&'static str, &'static str),
+    ) -> String {
+        let (id, currency) = (world.id("txn"), self.terms.currency);
+        world.ledger.add(Entry {
+            source: Some(self.charge.clone()),
+            description: Some(self.terms.description.clone()),
+            fee,
+            ..Entry::new(&id, self.now, (currency, currency.settles_in()), amount, kind)
+        });
+        id
     }
 
     fn authenticate(&mut self, world: &mut World) {

@@ -1,7 +1,9 @@
 //! Payouts to the shop's bank account and top-ups from it: the shop's own money, which was counted when the
-//! customers paid. Their amounts are arbitrary; they do not follow from the sales.
+//! customers paid. In a simulation of months their amounts are arbitrary; in an operation they are what the
+//! ledger has.
 
-use crate::json;
+use crate::json::{self, BalancePart};
+use crate::ledger::Entry;
 use crate::money::Currency;
 use crate::world::{DAY, World};
 
@@ -47,27 +49,71 @@ pub(crate) fn run(world: &mut World) {
 
 fn pay_out(world: &mut World, at: i64, currency: Currency, fails: bool) {
     let least = if world.random.percent(8) { -30_000 } else { 10_000 };
-    let mut payout = Payout {
-        id: world.id("po"),
-        created: at,
-        arrival: at + 2 * DAY,
-        currency,
-        amount: world.random.between(least, if least < 0 { -1 } else { 900_000 }),
-        status: "in_transit",
-        balance_transaction: world.id("txn"),
-    };
+    let id = world.id("po");
+    let amount = world.random.between(least, if least < 0 { -1 } else { 900_000 });
     let view = world.view(at);
-    world.emit(at, "balance.available", json::balance(currency, payout.amount, view));
+    let part = BalancePart { currency, available: amount, pending: amount / 3 };
+    let transaction = world.id("txn");
+    world.emit(at, "balance.available", json::balance(&[part], view));
+    run_payout(world, at, (id, transaction), (currency, amount), fails);
+}
+
+/// A payout of the ledger's money. Returns its id, and the entry that brings the money back if it fails.
+pub(crate) fn pay_out_entries(
+    world: &mut World,
+    at: i64,
+    (currency, amount): (Currency, i64),
+    fails: bool,
+) -> (String, Option<Entry>) {
+    let (id, transaction) = (world.id("po"), world.id("txn"));
+    let payout = run_payout(world, at, (id, transaction), (currency, amount), fails);
+    let entry = |id: &str, at, amount, kind| Entry {
+        source: Some(payout.id.clone()),
+        available_on: at,
+        description: Some("STRIPE PAYOUT".to_owned()),
+        ..Entry::new(id, at, (currency, currency), amount, kind)
+    };
+    world.ledger.add(entry(&payout.balance_transaction, at, -amount, ("payout", "payout")));
+    let returned = fails.then(|| {
+        let kind = ("payout_failure", "payout_reversal");
+        entry(&failure_transaction(&payout), payout.done(), amount, kind)
+    });
+    (payout.id.clone(), returned)
+}
+
+/// The id of the entry that brings a failed payout's money back.
+pub(crate) fn failure_transaction(payout: &Payout) -> String {
+    format!("{}f", payout.balance_transaction)
+}
+
+fn run_payout(
+    world: &mut World,
+    at: i64,
+    (id, balance_transaction): (String, String),
+    (currency, amount): (Currency, i64),
+    fails: bool,
+) -> Payout {
+    let arrival = at + 2 * DAY;
+    let mut payout =
+        Payout { id, created: at, arrival, currency, amount, status: "in_transit", balance_transaction };
     emit(world, at, "payout.created", &payout, &payout);
     let before = payout.clone();
     payout.status = if fails { "failed" } else { "paid" };
-    let done = payout.arrival + 1800;
+    let done = payout.done();
     if fails {
         emit(world, done, "payout.failed", &before, &payout);
     } else {
         emit(world, done, "payout.updated", &before, &payout);
         emit(world, done, "payout.paid", &before, &payout);
         emit(world, done + 600, "payout.reconciliation_completed", &before, &payout);
+    }
+    payout
+}
+
+impl Payout {
+    /// When it is paid, or fails.
+    fn done(&self) -> i64 {
+        self.arrival + 1800
     }
 }
 
@@ -76,7 +122,8 @@ fn emit(world: &mut World, at: i64, event_type: &str, before: &Payout, after: &P
     world.emit_change(at, event_type, || json::payout(before, view), json::payout(after, view));
 }
 
-fn top_up(world: &mut World, at: i64) {
+/// The shop adds money of its own to the balance.
+pub(crate) fn top_up(world: &mut World, at: i64) {
     let mut topup = TopUp {
         id: world.id("tu"),
         created: at,
@@ -89,6 +136,18 @@ fn top_up(world: &mut World, at: i64) {
     world.emit(at, "topup.created", json::topup(&topup, view));
     topup.status = "succeeded";
     let done = at + 3 * DAY;
+    world.ledger.add(Entry {
+        source: Some(topup.id.clone()),
+        available_on: done,
+        description: Some("Top-up for refunds".to_owned()),
+        ..Entry::new(
+            &topup.balance_transaction,
+            done,
+            (topup.currency, topup.currency),
+            topup.amount,
+            ("topup", "topup"),
+        )
+    });
     let view = world.view(done);
     world.emit(done, "topup.succeeded", json::topup(&topup, view));
 }

@@ -5,6 +5,7 @@
 
 use crate::books::Why;
 use crate::json;
+use crate::ledger::Entry;
 use crate::payments::{Method, Payment, Stage};
 use crate::world::{DAY, HOUR, World};
 
@@ -94,6 +95,9 @@ pub(crate) fn run(world: &mut World, payment: &mut Payment, amount: i64, course:
     let refund = create(world, payment, amount, course);
     let id = refund.id.clone();
     payment.refunds.push(refund.clone());
+    if let Some(transaction) = &refund.balance_transaction {
+        enter(world, payment, &refund, transaction, false);
+    }
     emit(world, payment, "refund.created", &refund, &refund);
     world.books.refunded(&payment.account(), &id, amount);
     payment.emit_charge(world, "charge.refunded", &before);
@@ -120,6 +124,24 @@ fn create(world: &mut World, payment: &Payment, amount: i64, course: Course) -> 
     }
 }
 
+/// The refund's money leaves the balance, or is back.
+fn enter(world: &mut World, payment: &Payment, refund: &Refund, id: &str, is_back: bool) {
+    let currency = payment.terms.currency;
+    let settles_in = currency.settles_in();
+    let amount = currency.convert(refund.amount, settles_in) * if is_back { 1 } else { -1 };
+    let kind = match (payment.terms.method, is_back) {
+        (_, true) => ("refund_failure", "refund_failure"),
+        (Method::Card, false) => ("refund", "refund"),
+        (Method::Debit, false) => ("payment_refund", "refund"),
+    };
+    world.ledger.add(Entry {
+        source: Some(refund.id.clone()),
+        description: Some("REFUND FOR CHARGE".to_owned()),
+        available_on: payment.now,
+        ..Entry::new(id, payment.now, (currency, settles_in), amount, kind)
+    });
+}
+
 /// The money reaches the customer, and the bank's reference becomes known.
 fn arrive(world: &mut World, payment: &mut Payment) {
     payment.wait(world, DAY, 5 * DAY);
@@ -133,7 +155,7 @@ fn fail(world: &mut World, payment: &mut Payment) {
     let before = payment.clone();
     payment.wait(world, 2 * DAY, 12 * DAY);
     let reason = world.random.pick(["expired_or_canceled_card", "lost_or_stolen_card", "unknown"]);
-    let transaction = world.id("txn");
+    let transaction = give_back(world, payment);
     let types = ["refund.failed", "refund.updated", "charge.refund.updated"];
     change(world, payment, &types, |refund| {
         refund.status = "failed";
@@ -147,10 +169,23 @@ fn fail(world: &mut World, payment: &mut Payment) {
 fn cancel(world: &mut World, payment: &mut Payment) {
     let before = payment.clone();
     payment.wait(world, HOUR, 4 * DAY);
-    change(world, payment, &["refund.updated", "charge.refund.updated"], |refund| refund.status = "canceled");
+    let transaction = give_back(world, payment);
+    change(world, payment, &["refund.updated", "charge.refund.updated"], |refund| {
+        refund.status = "canceled";
+        refund.failure_balance_transaction = Some(transaction);
+    });
     undo(world, payment, &before, Why::RefundCanceled);
     payment.wait(world, HOUR, 2 * DAY);
     change(world, payment, &["refund.updated"], |refund| refund.note = Some("customer informed"));
+}
+
+/// The money of the last refund is in the balance again; the balance transaction's id.
+fn give_back(world: &mut World, payment: &Payment) -> String {
+    let id = world.id("txn");
+    if let Some(refund) = payment.refunds.last() {
+        enter(world, payment, refund, &id, true);
+    }
+    id
 }
 
 /// The money of the last refund is the shop's again.

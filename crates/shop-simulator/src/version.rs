@@ -11,10 +11,12 @@ pub enum ApiVersion {
     Basil,
     /// `2025-09-30.clover`.
     Clover,
+    /// `2026-10-28.endive`: the version of an [`Operation`](crate::Operation).
+    Endive,
 }
 
 impl ApiVersion {
-    /// All of them, oldest first.
+    /// Those of a simulation's upgrades, oldest first.
     pub const ALL: [Self; 4] = [Self::Y2020, Self::Y2024, Self::Basil, Self::Clover];
 
     /// Its name, as in an event's `api_version`.
@@ -24,6 +26,7 @@ impl ApiVersion {
             Self::Y2024 => "2024-06-20",
             Self::Basil => "2025-03-31.basil",
             Self::Clover => "2025-09-30.clover",
+            Self::Endive => "2026-10-28.endive",
         }
     }
 
@@ -41,6 +44,8 @@ impl ApiVersion {
 /// The upgrades of the endpoint in the simulated time: from the oldest version to the newest.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Upgrades {
+    /// The only version, if there are no upgrades.
+    pinned: Option<ApiVersion>,
     start: i64,
     basil: i64,
     end: i64,
@@ -50,11 +55,18 @@ impl Upgrades {
     /// Basil is adopted after that part of the time.
     pub(crate) fn new(start: i64, end: i64, old_percent: u32) -> Self {
         let basil = start + (end - start) * i64::from(old_percent.min(100)) / 100;
-        Self { start, basil, end }
+        Self { pinned: None, start, basil, end }
+    }
+
+    /// The endpoint always has this version.
+    pub(crate) fn none(version: ApiVersion) -> Self {
+        Self { pinned: Some(version), start: 0, basil: 0, end: 0 }
     }
 
     pub(crate) fn at(&self, time: i64) -> ApiVersion {
-        if time < self.basil {
+        if let Some(version) = self.pinned {
+            version
+        } else if time < self.basil {
             if time < i64::midpoint(self.start, self.basil) { ApiVersion::Y2020 } else { ApiVersion::Y2024 }
         } else if time < i64::midpoint(self.basil, self.end) {
             ApiVersion::Basil

@@ -2,6 +2,7 @@
 
 use crate::books::Books;
 use crate::json::{View, difference};
+use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::random::Random;
 use crate::shop::{SimulatedEvent, Simulation};
@@ -18,11 +19,16 @@ pub(crate) struct World {
     /// For names only, so that the books do not depend on how many events a decision causes.
     names: Random,
     pub(crate) books: Books,
+    pub(crate) ledger: Ledger,
     pub(crate) options: Options,
     pub(crate) start: i64,
     /// The first second that is no longer simulated. What happens from then on leaves no trace.
     pub(crate) end: i64,
     upgrades: Upgrades,
+    /// Whether some objects hold others instead of their ids.
+    expands: bool,
+    /// Whether the catalog has events too.
+    pub(crate) has_catalog: bool,
     events: Vec<SimulatedEvent>,
     ids: u64,
     /// The request that causes all events until it ends.
@@ -35,14 +41,39 @@ impl World {
             random: Random::of(seed),
             names: Random::of(!seed),
             books: Books::until(end),
+            ledger: Ledger::default(),
             options,
             start,
             end,
             upgrades: Upgrades::new(start, end, options.old_api_percent),
+            expands: true,
+            has_catalog: false,
             events: Vec::new(),
             ids: 0,
             request: None,
         }
+    }
+
+    /// The world of a shop that goes on without an end, in the newest shapes.
+    pub(crate) fn without_end(seed: u64, options: Options, start: i64) -> Self {
+        Self {
+            upgrades: Upgrades::none(ApiVersion::Endive),
+            expands: false,
+            has_catalog: true,
+            end: i64::MAX,
+            books: Books::until(i64::MAX),
+            ..Self::new(seed, options, start, start)
+        }
+    }
+
+    /// Whether the next payment's objects hold other objects instead of their ids.
+    pub(crate) fn draw_expansion(&mut self) -> bool {
+        self.random.percent(20) && self.expands
+    }
+
+    /// The events since the last call, in the order in which they were decided.
+    pub(crate) fn take_events(&mut self) -> Vec<SimulatedEvent> {
+        std::mem::take(&mut self.events)
     }
 
     /// The shop sends a request that causes several events.

@@ -203,22 +203,7 @@ fn item(of: &Subscription, view: View) -> Value {
         "object": "subscription_item",
         "created": of.created,
         "metadata": {},
-        "price": {
-            "id": format!("price_{}", of.id.trim_start_matches("sub_")),
-            "object": "price",
-            "active": true,
-            "billing_scheme": "per_unit",
-            "created": of.created,
-            "currency": of.currency.code(),
-            "livemode": view.livemode,
-            "metadata": {},
-            "product": "prod_Sample",
-            "recurring": { "interval": "month", "interval_count": 1, "usage_type": "licensed" },
-            "transform_quantity": null,
-            "type": "recurring",
-            "unit_amount": of.price,
-            "unit_amount_decimal": of.price.to_string(),
-        },
+        "price": price(of, view),
         "quantity": 1,
         "subscription": of.id,
     });
@@ -227,4 +212,50 @@ fn item(of: &Subscription, view: View) -> Value {
     } else {
         with(object, json!({ "current_period_end": end, "current_period_start": start }))
     }
+}
+
+/// The price of a subscription: each has one of its own.
+pub(crate) fn price(of: &Subscription, view: View) -> Value {
+    json!({
+        "id": format!("price_{}", of.id.trim_start_matches("sub_")),
+        "object": "price",
+        "active": true,
+        "billing_scheme": "per_unit",
+        "created": of.created,
+        "currency": of.currency.code(),
+        "livemode": view.livemode,
+        "metadata": {},
+        "product": PRODUCT,
+        "recurring": { "interval": "month", "interval_count": 1, "usage_type": "licensed" },
+        "transform_quantity": null,
+        "type": "recurring",
+        "unit_amount": of.price,
+        "unit_amount_decimal": of.price.to_string(),
+    })
+}
+
+/// The only product.
+const PRODUCT: &str = "prod_Sample";
+
+pub(crate) fn product(created: i64, view: View) -> Value {
+    json!({
+        "id": PRODUCT,
+        "object": "product",
+        "active": true,
+        "created": created,
+        "default_price": null,
+        "description": "Everything the shop has, every month.",
+        "images": [],
+        "livemode": view.livemode,
+        "marketing_features": [],
+        "metadata": {},
+        "name": "Sample plan",
+        "package_dimensions": null,
+        "shippable": null,
+        "statement_descriptor": null,
+        "tax_code": null,
+        "unit_label": null,
+        "updated": created,
+        "url": null,
+    })
 }

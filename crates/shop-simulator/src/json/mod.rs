@@ -9,12 +9,13 @@ mod disputes;
 mod payments;
 mod payouts;
 
-pub(crate) use billing::{credit_note, invoice, invoice_payment, subscription};
+pub(crate) use billing::{credit_note, invoice, invoice_payment, price, product, subscription};
 pub(crate) use checkout::session;
 pub(crate) use disputes::dispute;
 pub(crate) use payments::{DECLINES, Failure, charge, customer, intent, refund};
-pub(crate) use payouts::{balance, payout, topup};
+pub(crate) use payouts::{BalancePart, balance, payout, topup};
 
+use crate::ledger::Entry;
 use crate::money::Currency;
 use crate::version::ApiVersion;
 use serde_json::{Map, Value, json};
@@ -107,6 +108,28 @@ fn balance_transaction(of: &BalanceTransaction) -> Value {
         "status": "pending",
         "type": of.kind.0,
     })
+}
+
+/// An entry of the ledger, as it is when it is made.
+pub(crate) fn entry(of: &Entry) -> Value {
+    let (paid_in, currency) = of.currencies;
+    let object = balance_transaction(&BalanceTransaction {
+        id: &of.id,
+        source: of.source.as_deref().unwrap_or_default(),
+        created: of.created,
+        currency,
+        amount: of.amount,
+        fee: of.fee,
+        exchange_rate: exchange_rate(paid_in, currency),
+        kind: of.kind,
+    });
+    let changes = json!({
+        "available_on": of.available_on,
+        "balance_type": "payments",
+        "description": of.description,
+        "source": of.source,
+    });
+    with(object, changes)
 }
 
 /// The rate between two currencies, as in a balance transaction, or null if they are the same.

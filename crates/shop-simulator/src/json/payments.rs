@@ -1,6 +1,7 @@
 //! Customers, payment intents, charges and refunds.
 
 use super::{BalanceTransaction, View, balance_transaction, exchange_rate, list, reference, with};
+use crate::ledger::charge_fee;
 use crate::payments::{Buyer, Method, Payment, Stage};
 use crate::refunds::Refund;
 use serde_json::{Value, json};
@@ -243,7 +244,7 @@ fn charge_transaction(of: &Payment) -> Value {
             created: of.charged_at,
             currency: settles_in,
             amount,
-            fee: amount * 29 / 1000 + 25,
+            fee: charge_fee(amount),
             exchange_rate: exchange_rate(currency, settles_in),
             kind: ("charge", "charge"),
         })

@@ -2,7 +2,7 @@
 
 use super::View;
 use crate::money::Currency;
-use crate::payouts::{Payout, TopUp};
+use crate::payouts::{Payout, TopUp, failure_transaction};
 use serde_json::{Value, json};
 
 pub(crate) fn payout(of: &Payout, view: View) -> Value {
@@ -18,7 +18,7 @@ pub(crate) fn payout(of: &Payout, view: View) -> Value {
         "currency": of.currency.code(),
         "description": "STRIPE PAYOUT",
         "destination": "ba_Sample",
-        "failure_balance_transaction": failed.then(|| format!("{}f", of.balance_transaction)),
+        "failure_balance_transaction": failed.then(|| failure_transaction(of)),
         "failure_code": failed.then_some("account_closed"),
         "failure_message": failed.then_some("The bank account has been closed."),
         "livemode": view.livemode,
@@ -55,13 +55,27 @@ pub(crate) fn topup(of: &TopUp, view: View) -> Value {
     })
 }
 
-pub(crate) fn balance(currency: Currency, amount: i64, view: View) -> Value {
-    let part = |amount: i64| json!([{ "amount": amount, "currency": currency.code(), "source_types": { "card": amount } }]);
+/// The balance in one currency, in minor units.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BalancePart {
+    pub(crate) currency: Currency,
+    pub(crate) available: i64,
+    pub(crate) pending: i64,
+}
+
+pub(crate) fn balance(parts: &[BalancePart], view: View) -> Value {
+    let list = |amount: fn(&BalancePart) -> i64| -> Value {
+        let part = |part: &BalancePart| {
+            let minor = amount(part);
+            json!({ "amount": minor, "currency": part.currency.code(), "source_types": { "card": minor } })
+        };
+        parts.iter().map(part).collect()
+    };
     json!({
         "object": "balance",
-        "available": part(amount),
+        "available": list(|part| part.available),
         "connect_reserved": [],
         "livemode": view.livemode,
-        "pending": part(amount / 3),
+        "pending": list(|part| part.pending),
     })
 }
