@@ -12,12 +12,16 @@ ENV SQLX_OFFLINE=true
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY crates/notion-sandbox/Cargo.toml crates/notion-sandbox/
 COPY crates/private-postgres/Cargo.toml crates/private-postgres/
+COPY crates/sandbox-http/Cargo.toml crates/sandbox-http/
 COPY crates/shop-simulator/Cargo.toml crates/shop-simulator/
 COPY crates/stripe-samples/Cargo.toml crates/stripe-samples/
-RUN mkdir src crates/notion-sandbox/src crates/private-postgres/src crates/shop-simulator/src crates/stripe-samples/src \
+COPY crates/stripe-sandbox/Cargo.toml crates/stripe-sandbox/
+RUN mkdir src crates/notion-sandbox/src crates/private-postgres/src crates/sandbox-http/src crates/shop-simulator/src \
+        crates/stripe-samples/src crates/stripe-sandbox/src \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs crates/notion-sandbox/src/lib.rs crates/private-postgres/src/lib.rs \
-        crates/shop-simulator/src/lib.rs crates/stripe-samples/src/lib.rs \
+        crates/sandbox-http/src/lib.rs crates/shop-simulator/src/lib.rs crates/stripe-samples/src/lib.rs \
+        crates/stripe-sandbox/src/lib.rs \
     && mkdir /data
 
 FROM source AS build-serve

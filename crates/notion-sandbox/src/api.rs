@@ -3,7 +3,6 @@
 
 use super::api_error::ApiError;
 use super::calls::Call;
-use super::connection::CutHandle;
 use super::faults::{DrawnFault, Fault};
 use super::limiter::Exceeded;
 use super::property_filter::PropertyFilter;
@@ -14,6 +13,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use sandbox_http::CutHandle;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

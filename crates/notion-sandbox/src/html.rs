@@ -1,31 +1,12 @@
-//! The layout of the sandbox's HTML pages, and escaping.
+//! The layout of the sandbox's HTML pages.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use sandbox_http::Escaped;
 use sha2::{Digest as _, Sha256};
-use std::fmt::{self, Display, Formatter, Write as _};
 use std::sync::LazyLock;
-
-/// Text that is safe in HTML, between tags and in a quoted attribute.
-pub struct Escaped<'a>(pub &'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '&' => out.write_str("&amp;")?,
-                '<' => out.write_str("&lt;")?,
-                '>' => out.write_str("&gt;")?,
-                '"' => out.write_str("&quot;")?,
-                '\'' => out.write_str("&#39;")?,
-                other => out.write_char(other)?,
-            }
-        }
-        Ok(())
-    }
-}
 
 /// A whole document around a body; with `refresh_seconds` it reloads itself.
 pub fn document(status: StatusCode, title: &str, body: &str, refresh_seconds: Option<u32>) -> Response {
@@ -72,12 +53,6 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_escapes_from_text_or_an_attribute() {
-        let escaped = Escaped("<a href=\"x\" title='y'>&").to_string();
-        assert_eq!(escaped, "&lt;a href=&quot;x&quot; title=&#39;y&#39;&gt;&amp;");
-    }
 
     #[test]
     fn the_count_says_what_is_left_out() {

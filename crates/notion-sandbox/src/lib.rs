@@ -40,7 +40,6 @@
 mod api;
 mod api_error;
 mod calls;
-mod connection;
 mod content;
 mod control;
 mod databases;
@@ -51,7 +50,6 @@ mod html;
 mod journal;
 mod kind;
 mod limiter;
-mod local_requests;
 mod options;
 mod pages;
 mod property_filter;
@@ -77,14 +75,11 @@ pub use template::Template;
 pub use traffic::LoggedRequest;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
-use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
 use axum::routing::any;
-use connection::{CutHandle, CuttableListener};
 use journal::Journal;
-use local_requests::is_local;
+use sandbox_http::{CutHandle, CuttableListener, reject_foreign_requests};
 use shared::Shared;
 use state::State;
 use std::io;
@@ -239,6 +234,7 @@ fn prepare(options: &SandboxOptions) -> Result<State, SandboxError> {
     Ok(state)
 }
 
+/// The sandbox serves only this machine, since the table needs no token.
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/{*call}", any(api::answer))
@@ -247,19 +243,4 @@ fn router(shared: Arc<Shared>) -> Router {
         .merge(control::router(SandboxHandle::new(Arc::clone(&shared))))
         .merge(table::router(shared))
         .layer(from_fn(reject_foreign_requests))
-}
-
-/// The sandbox serves only this machine, since the table needs no token.
-async fn reject_foreign_requests(request: Request, next: Next) -> Response {
-    if is_from_this_machine(request.headers()) {
-        next.run(request).await
-    } else {
-        let message = "The sandbox answers only requests to localhost or a loopback address.\n";
-        (StatusCode::FORBIDDEN, message).into_response()
-    }
-}
-
-fn is_from_this_machine(headers: &HeaderMap) -> bool {
-    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    is_local(text(header::HOST), text(header::ORIGIN))
 }

@@ -4,7 +4,7 @@
 //! the first database, `/db/{id}` any other, `/p/{id}` one page.
 
 use super::content::Content;
-use super::html::{Escaped, document, shown_count};
+use super::html::{document, shown_count};
 use super::kind::Kind;
 use super::schema::Property;
 use super::shared::Shared;
@@ -14,6 +14,7 @@ use axum::extract::{Path, Query, State as Extract};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
+use sandbox_http::Escaped;
 use serde::Deserialize;
 use serde_json::Value;
 use std::fmt::Write as _;

@@ -73,7 +73,7 @@ struct Timed<T> {
 enum Task {
     Sell,
     Subscribe,
-    GoOn(Contract),
+    GoOn(Box<Contract>),
     PayOut,
     TopUp,
     BillFees,
@@ -161,7 +161,7 @@ impl Operation {
                 if !self.is_closed {
                     let currency = self.currencies.draw(&mut self.world.random);
                     let contract = Contract::begin(&mut self.world, at, currency);
-                    self.schedule(contract.decided_at(), Task::GoOn(contract));
+                    self.schedule(contract.decided_at(), Task::GoOn(Box::new(contract)));
                     self.schedule_next(at, self.pace.seconds_between_subscriptions, Task::Subscribe);
                 }
             }

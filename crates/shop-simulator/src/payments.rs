@@ -338,13 +338,7 @@ impl Payment {
         self.failure_balance_transaction = Some(self.enter(world, -amount, 0, kind));
     }
 
-    fn enter(
-        &self,
-        world: &mut World,
-        amount: i64,
-        fee: i64,
-        kind: (&'static str, &'static str),
-    ) -> String {
+    fn enter(&self, world: &mut World, amount: i64, fee: i64, kind: (&'static str, &'static str)) -> String {
         let (id, currency) = (world.id("txn"), self.terms.currency);
         world.ledger.add(Entry {
             source: Some(self.charge.clone()),

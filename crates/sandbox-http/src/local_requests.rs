@@ -3,12 +3,28 @@
 //! A foreign page can make a browser on this machine call a service on it, directly or by a foreign name
 //! that resolves to the loopback address. The headers `Host` and `Origin` show both.
 
+use axum::extract::Request;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
+
+/// Middleware: answers 403 to requests that come from another machine or from a foreign page.
+pub async fn reject_foreign_requests(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    if is_local(text(header::HOST), text(header::ORIGIN)) {
+        next.run(request).await
+    } else {
+        let message = "The sandbox answers only requests to localhost or a loopback address.\n";
+        (StatusCode::FORBIDDEN, message).into_response()
+    }
+}
 
 /// Whether a request names this machine as its host and comes from no foreign page.
 ///
 /// `host` and `origin` are the values of the headers.
-pub fn is_local(host: Option<&str>, origin: Option<&str>) -> bool {
+fn is_local(host: Option<&str>, origin: Option<&str>) -> bool {
     let is_own_page = match origin {
         None => true,
         Some(origin) => origin.split_once("://").is_some_and(|(_, authority)| is_loopback(authority)),
