@@ -120,7 +120,7 @@ fn begin(world: &mut World, at: i64, currency: Currency) -> Subscription {
         ended_at: None,
         latest_invoice: None,
     };
-    if world.has_catalog {
+    if world.runs_on {
         let view = world.view(at);
         world.emit(at, "price.created", json::price(&subscription, view));
     }

@@ -97,7 +97,7 @@ pub(crate) fn run(world: &mut World, payment: &mut Payment, course: Course) {
 fn open(world: &mut World, payment: &Payment, course: Course) -> Dispute {
     let currency = payment.terms.currency;
     let settles_in = match course {
-        Course::PartlyWon => currency,
+        Course::PartlyWon if !world.runs_on => currency,
         Course::PartlyWonElsewhere => currency.foreign(),
         _ => currency.settles_in(),
     };
@@ -201,7 +201,8 @@ fn give_back(world: &mut World, payment: &mut Payment, dispute: &mut Dispute, co
     dispute.status = "won";
     add_transaction(world, payment, dispute, settled, fee_back);
     emit_money(world, payment, "charge.dispute.funds_reinstated", &earlier, dispute);
-    if course == Course::PartlyWonElsewhere {
+    let is_partial = matches!(course, Course::PartlyWon | Course::PartlyWonElsewhere);
+    if is_partial && dispute.settles_in != currency {
         world.books.reinstated_elsewhere(UnknownPart {
             dispute: dispute.id.clone(),
             charge: payment.charge.clone(),

@@ -27,8 +27,8 @@ pub(crate) struct World {
     upgrades: Upgrades,
     /// Whether some objects hold others instead of their ids.
     expands: bool,
-    /// Whether the catalog has events too.
-    pub(crate) has_catalog: bool,
+    /// Whether the shop is in operation: the catalog has events too, and the balance only two currencies.
+    pub(crate) runs_on: bool,
     events: Vec<SimulatedEvent>,
     ids: u64,
     /// The request that causes all events until it ends.
@@ -47,7 +47,7 @@ impl World {
             end,
             upgrades: Upgrades::new(start, end, options.old_api_percent),
             expands: true,
-            has_catalog: false,
+            runs_on: false,
             events: Vec::new(),
             ids: 0,
             request: None,
@@ -59,7 +59,7 @@ impl World {
         Self {
             upgrades: Upgrades::none(ApiVersion::Endive),
             expands: false,
-            has_catalog: true,
+            runs_on: true,
             end: i64::MAX,
             books: Books::until(i64::MAX),
             ..Self::new(seed, options, start, start)

@@ -9,7 +9,7 @@ use crate::delivery_faults::{DeliveryFault, DeliveryRule};
 use crate::faults::{Fault, FaultRule};
 use crate::handle::SandboxHandle;
 use crate::keys::ApiKey;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
@@ -22,6 +22,7 @@ use std::time::Duration;
 pub fn router(handle: SandboxHandle) -> Router {
     Router::new()
         .route("/_sandbox/stats", get(stats))
+        .route("/_sandbox/wait", get(wait))
         .route("/_sandbox/faults", get(faults).post(add_fault).delete(clear_faults))
         .route("/_sandbox/delivery_faults", get(delivery_faults).post(add_delivery_fault))
         .route("/_sandbox/delivery_faults", delete(clear_delivery_faults))
@@ -53,9 +54,46 @@ impl IntoResponse for Problem {
 }
 
 async fn stats(State(sandbox): State<SandboxHandle>) -> Json<Value> {
+    Json(counts(&sandbox))
+}
+
+#[derive(Deserialize)]
+struct Awaited {
+    #[serde(default)]
+    events: usize,
+    #[serde(default)]
+    requests: u64,
+    #[serde(default)]
+    succeeded: usize,
+    #[serde(default = "default_timeout_ms")]
+    timeout_ms: u64,
+}
+
+const WAIT_MS_MAX: u64 = 60_000;
+
+fn default_timeout_ms() -> u64 {
+    10_000
+}
+
+async fn wait(State(sandbox): State<SandboxHandle>, Query(awaited): Query<Awaited>) -> Response {
+    let deadline = Duration::from_millis(awaited.timeout_ms.min(WAIT_MS_MAX));
+    let reached = sandbox.until(|sandbox| {
+        let succeeded = |delivery: &&crate::Delivery| delivery.stage == Stage::Succeeded;
+        sandbox.request_count() >= awaited.requests
+            && sandbox.event_count() >= awaited.events
+            && sandbox.deliveries().iter().filter(succeeded).count() >= awaited.succeeded
+    });
+    let status = match tokio::time::timeout(deadline, reached).await {
+        Ok(()) => StatusCode::OK,
+        Err(_) => StatusCode::REQUEST_TIMEOUT,
+    };
+    (status, Json(counts(&sandbox))).into_response()
+}
+
+fn counts(sandbox: &SandboxHandle) -> Value {
     let deliveries = sandbox.deliveries();
     let count = |stage| deliveries.iter().filter(|delivery| delivery.stage == stage).count();
-    Json(json!({
+    json!({
         "now": sandbox.now(),
         "events": sandbox.event_count(),
         "requests": sandbox.request_count(),
@@ -67,7 +105,7 @@ async fn stats(State(sandbox): State<SandboxHandle>) -> Json<Value> {
             "dropped": count(Stage::Dropped),
             "lost": count(Stage::Lost),
         },
-    }))
+    })
 }
 
 async fn faults(State(sandbox): State<SandboxHandle>) -> Json<Vec<FaultRule>> {

@@ -180,13 +180,17 @@ impl State {
     }
 
     fn run_until(&mut self, now: i64) {
-        let is_full = self.is_full();
-        let Some(shop) = self.shop.as_mut().filter(|_| !is_full) else { return };
-        if self.objects.len() >= self.options.objects_max {
-            shop.close();
-        }
-        for happening in shop.advance(now) {
-            self.apply(happening);
+        // In small steps, so that what happens in a long time is not in memory twice.
+        const STEP: i64 = 3_600;
+        while !self.is_full() {
+            let Some(shop) = &mut self.shop else { return };
+            let Some(next) = shop.next_at().filter(|next| *next <= now) else { return };
+            if self.objects.len() >= self.options.objects_max {
+                shop.close();
+            }
+            for happening in shop.advance(now.min(next.saturating_add(STEP))) {
+                self.apply(happening);
+            }
         }
     }
 

@@ -14,6 +14,7 @@ mod generated;
 mod headers;
 mod notion;
 mod signing;
+mod stripe_sandbox;
 mod types;
 
 use std::time::{SystemTime, UNIX_EPOCH};

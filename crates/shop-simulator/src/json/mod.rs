@@ -53,9 +53,10 @@ fn with(mut object: Value, changes: Value) -> Value {
     object
 }
 
-/// A list, as inside an object.
-fn list(data: &[Value], url: &str) -> Value {
-    json!({ "object": "list", "total_count": data.len(), "data": data, "has_more": false, "url": url })
+/// A list, as inside an object. Its fixtures have no count any more.
+fn list(data: &[Value], url: &str, view: View) -> Value {
+    let list = json!({ "object": "list", "data": data, "has_more": false, "url": url });
+    if view.version < ApiVersion::Endive { with(list, json!({ "total_count": data.len() })) } else { list }
 }
 
 /// A reference: null, the id, or the object with that id.

@@ -94,7 +94,7 @@ pub(crate) fn intent(of: &Payment, view: View) -> Value {
     });
     let object = if view.version.lists_children() {
         let charges = if attempted { vec![charge(&plain(of), view)] } else { Vec::new() };
-        with(object, json!({ "charges": list(&charges, "/v1/charges") }))
+        with(object, json!({ "charges": list(&charges, "/v1/charges", view) }))
     } else {
         let newest =
             reference(attempted.then_some(of.charge.as_str()), of.expanded, |_| charge(&plain(of), view));
@@ -108,7 +108,7 @@ pub(crate) fn charge(of: &Payment, view: View) -> Value {
     let object = with(object, charge_circumstances(of));
     let object = if view.version.lists_children() {
         let refunds: Vec<_> = of.refunds.iter().rev().map(|it| refund(it, &plain(of), view)).collect();
-        let refunds = list(&refunds, &format!("/v1/charges/{}/refunds", of.charge));
+        let refunds = list(&refunds, &format!("/v1/charges/{}/refunds", of.charge), view);
         let dispute = of.dispute.as_deref();
         with(object, json!({ "refunds": refunds, "dispute": dispute, "destination": null, "order": null }))
     } else {

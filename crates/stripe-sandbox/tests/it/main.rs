@@ -2,6 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 mod harness;
+mod receiver;
 
+mod faults;
 mod keys;
+mod money;
 mod reading;
+mod second_version;
+mod shapes;
+mod webhooks;
