@@ -27,9 +27,12 @@ pub(super) fn diagnose(
     configured: Configured<'_>,
 ) -> Vec<Diagnosis> {
     let mut groups: BTreeMap<Cause, Vec<&StoredSample>> = BTreeMap::new();
-    let first_mismatch =
-        kept.iter().filter(|one| one.sample.reason == "signature_no_match").map(|one| one.at).min();
-    let some_pass = accepted_at.is_some_and(|at| first_mismatch.is_some_and(|first| at > first));
+    // An event was accepted between them, so another endpoint has another secret. If all of them are older than it,
+    // the secret may have been corrected: nothing shows that there is a second endpoint.
+    let mismatches = || kept.iter().filter(|one| one.sample.reason == "signature_no_match").map(|one| one.at);
+    let some_pass = accepted_at.is_some_and(|at| {
+        mismatches().min().is_some_and(|first| first < at) && mismatches().max().is_some_and(|last| at < last)
+    });
     let offsets = offsets_of_late(kept);
     // With a wrong clock nothing is accepted, except at the limit of the tolerance. An event may have been signed
     // that much before it was accepted.
@@ -47,13 +50,14 @@ pub(super) fn diagnose(
         .filter_map(|(cause, group)| {
             let first_at = group.iter().map(|one| one.at).min()?;
             let last_at = group.iter().map(|one| one.at).max()?;
-            let (message, remedy) = words(cause, &group, configured, &offsets);
+            let is_current = accepted_at.is_none_or(|at| at < last_at);
+            let (message, remedy) = words(cause, &group, configured, &offsets, is_current);
             Some(Diagnosis {
                 cause,
                 count: group.iter().map(|one| one.sample.unseen.saturating_add(1)).sum(),
                 first_at,
                 last_at,
-                is_current: accepted_at.is_none_or(|at| at < last_at),
+                is_current,
                 message,
                 remedy,
             })
@@ -122,10 +126,21 @@ fn words(
     group: &[&StoredSample],
     configured: Configured<'_>,
     offsets: &[i64],
+    is_current: bool,
 ) -> (String, String) {
     let Configured { setting, secrets } = configured;
     let text = |message: &str, remedy: &str| (message.to_owned(), remedy.to_owned());
     match cause {
+        Cause::WrongSecret if !is_current => (
+            format!(
+                "Requests were signed with none of the configured secrets ({}).{}",
+                listing(secrets),
+                mode(group, secrets)
+            ),
+            format!(
+                "Nothing, if the secret was corrected since. If more are rejected, a second endpoint sends to this URL: add its signing secret to {setting}, separated by a comma, and restart."
+            ),
+        ),
         Cause::WrongSecret => (
             format!(
                 "Requests are signed with none of the configured secrets ({}), and nothing was accepted since.{}",
@@ -324,8 +339,18 @@ mod tests {
             kept(60, "signature_no_match", BodyForm::AsSent),
         ];
         assert_eq!(causes(&rejections, Some(30)), [Cause::AnotherSecret]);
-        let found = diagnosed(&rejections, Some(at(90)), &[]);
-        assert!(!found[0].is_current);
+    }
+
+    #[test]
+    fn after_a_wrong_secret_was_corrected_no_second_endpoint_is_invented() {
+        let rejections = [
+            kept(0, "signature_no_match", BodyForm::AsSent),
+            kept(60, "signature_no_match", BodyForm::AsSent),
+        ];
+        let found = diagnosed(&rejections, Some(at(90)), &["live"]);
+        assert_eq!((found.len(), found[0].cause, found[0].is_current), (1, Cause::WrongSecret, false));
+        assert!(found[0].message.starts_with("Requests were signed with none"), "{}", found[0].message);
+        assert!(found[0].remedy.starts_with("Nothing, if the secret was corrected"), "{}", found[0].remedy);
     }
 
     #[test]
