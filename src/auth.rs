@@ -3,7 +3,7 @@
 use crate::config::{Access, ApiKey, Scope};
 use crate::domain::audit::Caller;
 use crate::domain::local::{is_address, is_at, is_local};
-use crate::domain::source::WEBHOOKS;
+use crate::domain::source::is_below_webhooks;
 use crate::problem::{Problem, ProblemCode};
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
@@ -91,12 +91,9 @@ pub async fn require_key_of_browser(
     }
 }
 
-/// Paths that answer at any host if no key is required: probes, which tell nothing, and webhooks, which are
-/// signed. A webhook's path may be spelled in another way, so it need only contain the word. So may the name of a
-/// destination, which stands below [`DESTINATIONS`] in the API and in the dashboard.
+/// Paths that answer at any host if no key is required, beside the webhooks, which are signed: probes, which tell
+/// nothing.
 const OPEN_PROBES: [&str; 2] = ["/livez", "/readyz"];
-const WEBHOOK: &str = "webhook";
-const DESTINATIONS: &str = "destinations";
 
 /// Accepts or rejects a request by its Host and Origin.
 ///
@@ -113,9 +110,7 @@ pub fn check_origin(access: &Access, request: &Request) -> Result<(), Problem> {
         Access::Keys(_) => Ok(()),
         Access::Open { public_host } => {
             let is_public = public_host.as_deref().is_some_and(|public| is_at(public, host, None));
-            let is_webhook = request.method() == Method::POST
-                && path.split('/').all(|segment| segment != DESTINATIONS)
-                && path.to_ascii_lowercase().contains(WEBHOOK);
+            let is_webhook = request.method() == Method::POST && is_below_webhooks(path);
             let is_open = OPEN_PROBES.contains(&path) || is_webhook;
             let is_allowed = is_public || is_local(host, None) || host.is_some_and(is_address) || is_open;
             if is_allowed { Ok(()) } else { Err(wrong_host()) }
@@ -124,7 +119,7 @@ pub fn check_origin(access: &Access, request: &Request) -> Result<(), Problem> {
             // An origin that is not valid text belongs to no host.
             let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
             let is_public = || public_host.as_deref().is_some_and(|public| is_at(public, host, origin));
-            let may_be_public = *is_exposed || path.starts_with(WEBHOOKS);
+            let may_be_public = *is_exposed || is_below_webhooks(path);
             if is_local(host, origin) || (may_be_public && is_public()) { Ok(()) } else { Err(not_local()) }
         }
     }

@@ -8,6 +8,16 @@ use super::subscription::TypeVocabulary;
 /// The path of a source's webhook, up to its name.
 pub const WEBHOOKS: &str = "/api/v1/webhooks/";
 
+/// Whether a path leads to the webhooks, perhaps with further slashes, in another case, or below the path of
+/// `PUBLIC_URL`. No other route has these segments in this order.
+pub fn is_below_webhooks(path: &str) -> bool {
+    let segments = |path: &str| -> Vec<String> {
+        path.split('/').filter(|segment| !segment.is_empty()).map(str::to_ascii_lowercase).collect()
+    };
+    let wanted = segments(WEBHOOKS);
+    segments(path).windows(wanted.len()).any(|window| window == wanted)
+}
+
 /// The configured sources, for modules that must not import them.
 pub trait SourceCatalog: Diagnose + Send + Sync {
     /// The display name of a source's sender, such as `Stripe`.
