@@ -16,6 +16,13 @@ pub struct SettingError {
     pub message: String,
 }
 
+impl SettingError {
+    /// Whether the setting is required and not set. All such messages begin alike.
+    pub fn is_missing(&self) -> bool {
+        self.message.starts_with("is missing")
+    }
+}
+
 /// Every problem of a configuration, in the order in which the settings were read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
@@ -160,7 +167,8 @@ where
 {
     match text.parse::<T>() {
         Ok(number) if range.contains(&number) => Ok(number),
-        _ => Err(format!("must be a number from {} to {}, not {text:?}", range.start(), range.end())),
+        // The text is not quoted: it may be a secret that was pasted into the wrong line.
+        _ => Err(format!("must be a number from {} to {}", range.start(), range.end())),
     }
 }
 
@@ -183,7 +191,7 @@ mod tests {
         assert_eq!(
             problems,
             [
-                "PORT must be a number from 0 to 65535, not \"many\"",
+                "PORT must be a number from 0 to 65535",
                 "AUTH must be on or off",
                 "PORT is taken: by another service",
             ]
