@@ -36,7 +36,7 @@ use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::humanize::capitalised;
 use crate::domain::preview::Previewer;
 use crate::domain::source::SourceCatalog;
-use crate::health::{DATABASE_REMEDY, Scope, Thresholds};
+use crate::health::{Scope, Thresholds, database_remedy};
 use crate::operator_store::OperatorStore;
 use crate::problem::{Problem, ProblemCode};
 use crate::store::{Db, ListError, Notifier, StoreError};
@@ -163,7 +163,7 @@ fn from_store(error: StoreError) -> Problem {
     error!(%error, "API request failed");
     match error {
         StoreError::Unavailable(_) => Problem::unavailable(
-            format!("The database is not available. {}.", capitalised(DATABASE_REMEDY)),
+            format!("The database is not available. {}.", capitalised(database_remedy())),
             5,
         ),
         StoreError::TimedOut | StoreError::TookTooLong => Problem::unavailable(

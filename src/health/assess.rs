@@ -17,7 +17,7 @@ use super::token_expiry::expiring_token;
 use super::unanswered::unanswered;
 use crate::domain::humanize::{capitalised, humanize_age};
 use crate::domain::quantity::count;
-use crate::store::{OldestPending, UNAVAILABLE_REMEDY};
+use crate::store::{OldestPending, unavailable_remedy};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 
@@ -75,12 +75,14 @@ impl Assessment {
 }
 
 /// What to do if the database cannot be used. Public.
-pub const DATABASE_REMEDY: &str = UNAVAILABLE_REMEDY;
+pub fn database_remedy() -> &'static str {
+    unavailable_remedy()
+}
 
 /// The finding if the database cannot be used, so that there is no snapshot. `since` is when it failed, if
 /// that is known.
 pub fn database_unavailable(since: Option<DateTime<Utc>>) -> Finding {
-    let remedy = DATABASE_REMEDY;
+    let remedy = database_remedy();
     Finding {
         key: FindingKind::Database.as_str().to_owned(),
         matter: FindingKind::Database,

@@ -15,7 +15,7 @@ mod thresholds;
 mod token_expiry;
 mod unanswered;
 
-pub use assess::{Assessment, DATABASE_REMEDY, assess, database_unavailable};
+pub use assess::{Assessment, assess, database_remedy, database_unavailable};
 pub use estimate::{OF_LATE, clears_in, throughput};
 pub use finding::{Finding, FindingKind, Level, Notice, Part, Sentence, UnknownMatter, Urgency};
 pub use old_snapshot::OldSnapshot;

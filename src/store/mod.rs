@@ -15,8 +15,8 @@ mod reporting;
 
 pub use db::{
     ANSWER_WITHIN, AddressError, Cursor, Db, LIMIT_DEFAULT, LIMIT_MAX, ListError, MigrateError, Migration,
-    Page, PoolUse, Schema, ServerInfo, SnapshotHolder, SnapshotHolderKind, StoreError, UNAVAILABLE_REMEDY,
-    UnknownCursor, WINDOW_DAYS_DEFAULT, WINDOW_DAYS_MAX, Window,
+    Page, PoolUse, Schema, ServerInfo, SnapshotHolder, SnapshotHolderKind, StoreError,
+    UnknownCursor, WINDOW_DAYS_DEFAULT, WINDOW_DAYS_MAX, Window, database_is_private, unavailable_remedy,
 };
 pub use events::{
     EventFilter, EventRow, Events, FoundEvent, IncomingEvent, Indexed, Intake, REJECTIONS_KEPT, Rejections,

@@ -2,7 +2,7 @@
 
 use super::document::{self, Script};
 use crate::domain::humanize::capitalised;
-use crate::health::DATABASE_REMEDY;
+use crate::health::database_remedy;
 use crate::single_flight::Aborted;
 use crate::store::{ListError, StoreError};
 use axum::http::StatusCode;
@@ -131,17 +131,17 @@ impl From<StoreError> for ErrorPage {
             }
             StoreError::TimedOut => Self::busy(format!(
                 "The database did not answer in time. {}.",
-                capitalised(DATABASE_REMEDY)
+                capitalised(database_remedy())
             ))
             .and(Next::Wait),
             error if error.is_without_connection() => Self::busy(format!(
                 "No connection to the database became free in time: slow pages use all of them, or it accepts none. {}.",
-                capitalised(DATABASE_REMEDY)
+                capitalised(database_remedy())
             ))
             .and(Next::Wait),
             StoreError::Unavailable(_) => Self::busy(format!(
                 "The database is not available. Until it is back, webhooks get 503, and the sender retries them. {}.",
-                capitalised(DATABASE_REMEDY)
+                capitalised(database_remedy())
             ))
             .and(Next::Wait),
             StoreError::Refused(_) | StoreError::Unexpected(_) => Self::internal(),

@@ -3,9 +3,26 @@
 use super::migrations::ApplyError;
 use super::{address, liveness};
 use sqlx::postgres::PgConnectOptions;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What to do if the database is not available, in every command and page alike. Public.
-pub const UNAVAILABLE_REMEDY: &str = "check whether the database runs at the address in DATABASE_URL (or POSTGRES_HOST and POSTGRES_PORT), accepts connections and writes, and has disk space";
+const UNAVAILABLE_REMEDY: &str = "check whether the database runs at the address in DATABASE_URL (or POSTGRES_HOST and POSTGRES_PORT), accepts connections and writes, and has disk space";
+
+/// The same for the database that `dev` runs itself: no setting has its address.
+const PRIVATE_UNAVAILABLE_REMEDY: &str = "dev runs this database itself: stop dev with Ctrl-C and start it again. If that fails, the messages of dev have the cause, such as a full disk";
+
+/// Whether this process uses the private database of `dev`.
+static IS_PRIVATE: AtomicBool = AtomicBool::new(false);
+
+/// From now on, remedies name `dev`, which runs the database of this process, and not the settings of an address.
+pub fn database_is_private() {
+    IS_PRIVATE.store(true, Ordering::Relaxed);
+}
+
+/// What to do if the database is unavailable.
+pub fn unavailable_remedy() -> &'static str {
+    if IS_PRIVATE.load(Ordering::Relaxed) { PRIVATE_UNAVAILABLE_REMEDY } else { UNAVAILABLE_REMEDY }
+}
 
 /// The setting whose address leads past a pooler.
 const DIRECT_URL: &str = "DATABASE_DIRECT_URL";
@@ -147,7 +164,7 @@ impl MigrateError {
     /// What was found and what to do, in every command alike.
     pub fn parts(&self) -> (String, String) {
         match self {
-            Self::Away(_) => (self.to_string(), UNAVAILABLE_REMEDY.to_owned()),
+            Self::Away(_) => (self.to_string(), unavailable_remedy().to_owned()),
             Self::Busy(_) => (self.to_string(), "wait until they end, or end them".to_owned()),
             Self::Pooler { at, setting } => {
                 let what = format!("{setting} leads to a pooler in transaction mode ({at})");

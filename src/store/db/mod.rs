@@ -18,7 +18,7 @@ mod window;
 
 pub use address::AddressError;
 pub use connections::ANSWER_WITHIN;
-pub use error::{MigrateError, StoreError, UNAVAILABLE_REMEDY};
+pub use error::{MigrateError, StoreError, database_is_private, unavailable_remedy};
 pub use migrations::Migration;
 pub use page::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Page, UnknownCursor};
 pub(in crate::store) use server_info::snapshot_holders;
