@@ -66,11 +66,19 @@ comment on index eventbridge.events_by_object is
 
 create function eventbridge.with_retry(retries jsonb, status text, finished_at timestamptz) returns jsonb
     language sql stable parallel safe
-    return (case when jsonb_array_length(retries) >= 20 then retries - 0 else coalesce(retries, '[]') end)
-           || jsonb_build_array(jsonb_build_object('at', now(), 'was', status, 'since', finished_at));
+    return (select case when jsonb_array_length(retries) >= 20 then retries - 0 else coalesce(retries, '[]') end
+                   || jsonb_build_array(case
+                          -- A retry of what waits for a retry repeats the same as that one.
+                          when status = 'pending' and last is not null then last || jsonb_build_object('at', now())
+                          else jsonb_build_object('at', now(), 'was', status, 'since', finished_at, 'ended',
+                                   case when status is null or status = 'pending' or ended ? status then ended
+                                        else ended || to_jsonb(status) end)
+                          end)
+              from (select retries -> -1 as last, coalesce(retries -> -1 -> 'ended', '[]') as ended) as known);
 
 comment on function eventbridge.with_retry is
-    'The retries of an execution with that of this transaction, before which it had this state. The last 20 are kept.';
+    'The retries of an execution with that of this transaction. Each entry has its time, the state that it repeats, '
+    'since when the execution had it, and all states in which it ever ended. The last 20 are kept.';
 
 create table eventbridge.executions (
     id              bigint generated always as identity primary key,
@@ -117,8 +125,7 @@ create table eventbridge.executions (
     created_at      timestamptz not null default now(),
     -- When an operator last retried or replayed it: the object's state is then written in full.
     retried_at      timestamptz,
-    -- Each retry and replay by an operator, oldest first: when, and in which state since when it was then. Null if
-    -- there was none.
+    -- Each retry and replay by an operator, oldest first, as `with_retry` writes them. Null if there was none.
     retries         jsonb,
     started_at      timestamptz,
     finished_at     timestamptz,
@@ -518,8 +525,8 @@ create table eventbridge.audit (
     who           text not null,
     -- Such as execution.retried.
     action        text not null,
-    -- What was changed: `execution`, `task`, `destination`, `failure` or `customer` with an id, or `executions`
-    -- or `events` with the id of the bulk task that changed many.
+    -- What was changed: `execution`, `task`, `destination`, `failure` or `customer` with an id, or `events`
+    -- without one. What a bulk task did to many executions is about the task.
     subject_kind  text not null,
     subject_id    text,
     -- The filter, the counts, the note.

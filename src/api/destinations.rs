@@ -74,8 +74,10 @@ pub struct DestinationPause {
     /// The class of the failure; null if an operator paused the instance.
     #[schema(example = "unauthorized")]
     pub error_class: Option<String>,
-    /// What happened, or the operator's note.
+    /// What happened; in a manual pause the same as `note`.
     pub reason: String,
+    /// The note of the operator who paused it; null if no operator did.
+    pub note: Option<String>,
     /// Who paused it; null if no operator did.
     #[schema(example = "cli:ann")]
     pub paused_by: Option<String>,
@@ -289,6 +291,7 @@ impl DestinationPause {
             origin: if paused.pause.is_manual() { PauseOrigin::Operator } else { PauseOrigin::Failure },
             error_class: paused.pause.error_class(),
             reason: paused.pause.reason.clone(),
+            note: paused.pause.is_manual().then(|| paused.pause.reason.clone()),
             paused_by: paused.pause.by.clone(),
             remedy: paused.pause.remedy.clone(),
             next_probe_at: row.probe_at,

@@ -273,7 +273,8 @@ pub(super) async fn retry(
 
 /// Cancels a pending execution.
 ///
-/// It is not delivered unless it is retried manually. The request can be repeated.
+/// It is not delivered unless it is retried manually. If it was delivered or skipped before, only its repetition is
+/// cancelled: it is `success` or `skipped` again. The request can be repeated.
 #[utoipa::path(
     post,
     path = "/api/v1/executions/{id}/cancel",
@@ -281,7 +282,7 @@ pub(super) async fn retry(
     tag = "executions",
     params(("id" = i64, Path, description = "The execution's number", example = 42)),
     responses(
-        (status = 200, description = "The execution is cancelled", body = Execution),
+        (status = 200, description = "The execution is cancelled, or its repetition is", body = Execution),
         (status = 400, description = "The id is not a number", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such execution", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It cannot be cancelled in its present state", body = Problem, content_type = "application/problem+json"),
@@ -296,7 +297,7 @@ pub(super) async fn cancel(
 ) -> Result<Json<Execution>, Problem> {
     let id = execution_id(&id)?;
     match api.store.interventions.cancel(id, &caller).await.map_err(from_store)? {
-        CancelResult::Done => {
+        CancelResult::Done(_) => {
             info!(execution_id = id.0, who = caller.name(), "execution cancelled manually");
             // The next execution in its lane may be due now.
             api.notifier.notify();

@@ -43,6 +43,11 @@ pub struct StatisticsInterval {
 }
 
 /// What happened in a period.
+///
+/// An execution, the way of one event to one destination, counts at most once as delivered, once as failed, once as
+/// skipped and once as superseded: when it first ends like that. So over all time, `delivered` of a destination is at
+/// most the number of events that it subscribes to, however often they are retried or replayed. An execution that
+/// failed and was delivered after a retry counts in both.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct ActivityCounts {
     /// New events.
@@ -56,14 +61,16 @@ pub struct ActivityCounts {
     pub rejected_by_reason: BTreeMap<String, i64>,
     /// Webhooks that were answered 503; the sender retries them.
     pub shed: i64,
-    /// Executions delivered.
+    /// Executions that were delivered for the first time.
     pub delivered: i64,
-    /// Executions that failed.
+    /// Executions that failed for the first time.
     pub failed: i64,
-    /// Executions that a destination skipped.
+    /// Executions that a destination skipped for the first time.
     pub skipped: i64,
     /// Executions that were superseded by a newer state of their object.
     pub superseded: i64,
+    /// Executions that ended after a retry or replay in a state in which they had ended before.
+    pub repeated: i64,
     /// The time from receipt to delivery.
     pub latency: DeliveryLatency,
     /// The executions by destination.
@@ -73,14 +80,16 @@ pub struct ActivityCounts {
 /// What happened to the executions of one destination.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct DestinationActivityCounts {
-    /// Executions delivered.
+    /// Executions that were delivered for the first time.
     pub delivered: i64,
-    /// Executions that failed.
+    /// Executions that failed for the first time.
     pub failed: i64,
-    /// Executions that it skipped.
+    /// Executions that it skipped for the first time.
     pub skipped: i64,
     /// Executions that were superseded by a newer state of their object.
     pub superseded: i64,
+    /// Executions that ended after a retry or replay in a state in which they had ended before.
+    pub repeated: i64,
     /// The time from receipt to delivery.
     pub latency: DeliveryLatency,
 }
@@ -219,6 +228,9 @@ impl IntervalSum {
         } else if is(Kind::Superseded) {
             sum.superseded += n;
             destination(sum, |one| &mut one.superseded);
+        } else if is(Kind::Repeated) {
+            sum.repeated += n;
+            destination(sum, |one| &mut one.repeated);
         } else if is(Kind::Latency) {
             let buckets = self.buckets.entry(row.name.clone()).or_default();
             *buckets.entry(row.le_ms).or_default() += u64::try_from(n).unwrap_or_default();

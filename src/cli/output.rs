@@ -1,6 +1,7 @@
 //! What commands print: JSON or text, counts, and how long deliveries will take.
 
 use crate::domain::humanize::humanize;
+use crate::domain::task::TaskId;
 use serde_json::{Value, json};
 use std::fmt;
 use std::io::IsTerminal;
@@ -36,21 +37,35 @@ pub(super) fn delivery_time(seconds: Option<u64>) -> String {
     seconds.filter(|seconds| *seconds > 0).map(sentence).unwrap_or_default()
 }
 
-/// Executions that stay unchanged, each with the reason.
+/// Executions and tasks that stay unchanged, each with the reason.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Vec<(i64, String)>);
+pub(super) struct Refusals(Vec<(Refused, String)>);
+
+#[derive(Debug)]
+enum Refused {
+    Execution(i64),
+    Task(TaskId),
+}
 
 impl Refusals {
     pub(super) fn add(&mut self, id: i64, reason: impl Into<String>) {
-        self.0.push((id, reason.into()));
+        self.0.push((Refused::Execution(id), reason.into()));
     }
 
     pub(super) fn add_missing(&mut self, id: i64) {
         self.add(id, "there is no execution with this id");
     }
 
+    pub(super) fn add_task(&mut self, id: TaskId, reason: impl Into<String>) {
+        self.0.push((Refused::Task(id), reason.into()));
+    }
+
     pub(super) fn as_json(&self) -> Value {
-        self.0.iter().map(|(id, reason)| json!({"execution_id": id, "reason": reason})).collect()
+        let refusals = self.0.iter().map(|(refused, reason)| match refused {
+            Refused::Execution(id) => json!({"execution_id": id, "reason": reason}),
+            Refused::Task(id) => json!({"task_id": id.to_string(), "reason": reason}),
+        });
+        refusals.collect()
     }
 
     /// Failure if there is a refusal.
@@ -61,6 +76,9 @@ impl Refusals {
 
 impl fmt::Display for Refusals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|(id, reason)| writeln!(f, "  execution {id} is unchanged: {reason}"))
+        self.0.iter().try_for_each(|(refused, reason)| match refused {
+            Refused::Execution(id) => writeln!(f, "  execution {id} is unchanged: {reason}"),
+            Refused::Task(id) => writeln!(f, "  {id} is unchanged: {reason}"),
+        })
     }
 }

@@ -60,10 +60,10 @@ pub enum Action {
     /// An execution is cancelled.
     #[serde(rename = "execution.cancelled")]
     ExecutionCancelled,
-    /// The executions that match a filter are retried.
+    /// A bulk task retried executions that match its filter.
     #[serde(rename = "executions.retried")]
     ExecutionsRetried,
-    /// The events that match a filter are replayed.
+    /// A bulk task replayed events that match its filter.
     #[serde(rename = "events.replayed")]
     EventsReplayed,
     /// A bulk task is cancelled.
@@ -124,11 +124,9 @@ pub struct Subject<'a> {
 pub enum SubjectKind {
     /// One execution.
     Execution,
-    /// The executions that match a filter.
-    Executions,
-    /// The events that match a filter.
+    /// The events older than a time.
     Events,
-    /// A bulk task.
+    /// A bulk task, and with it the executions or events that match its filter.
     Task,
     /// A destination instance.
     Destination,
@@ -139,21 +137,13 @@ pub enum SubjectKind {
 }
 
 impl SubjectKind {
-    const ALL: [Self; 7] = [
-        Self::Execution,
-        Self::Executions,
-        Self::Events,
-        Self::Task,
-        Self::Destination,
-        Self::Failure,
-        Self::Customer,
-    ];
+    const ALL: [Self; 6] =
+        [Self::Execution, Self::Events, Self::Task, Self::Destination, Self::Failure, Self::Customer];
 
     /// The word in the database and in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Execution => "execution",
-            Self::Executions => "executions",
             Self::Events => "events",
             Self::Task => "task",
             Self::Destination => "destination",
@@ -165,7 +155,7 @@ impl SubjectKind {
 
 /// The word is not the kind of an audit subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must begin with execution, executions, events, task, destination, failure or customer")]
+#[error("must begin with execution, events, task, destination, failure or customer")]
 pub struct UnknownSubjectKind;
 
 impl FromStr for SubjectKind {

@@ -143,6 +143,10 @@ impl Status {
         Self::Cancelled,
     ];
 
+    /// The states to which an execution returns if a retry or replay of it is cancelled: the destination has it, or
+    /// declined it. After any other state the cancel leaves it cancelled.
+    pub const RESTORED_BY_CANCEL: [Self; 2] = [Self::Success, Self::Skipped];
+
     /// The word in the database and in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -196,7 +200,8 @@ impl Status {
             // A superseded execution stays superseded, and a cancelled one stays cancelled.
             | (Success | Failed | Skipped, Change::Replay) => Some(Pending),
             (Running | Pending, Change::Supersede) => Some(Superseded),
-            // A cancellation can be repeated.
+            // A cancellation can be repeated. For what was delivered or declined before, see
+            // RESTORED_BY_CANCEL.
             (Pending | Cancelled, Change::Cancel) => Some(Cancelled),
             _ => None,
         }
@@ -375,6 +380,13 @@ mod tests {
         for status in Status::ALL.into_iter().filter(|status| status.is_terminal()) {
             let by_itself = [Change::Claim, Change::GiveUp, Change::Postpone, Change::Rescue];
             assert!(by_itself.into_iter().all(|change| status.after(change).is_none()), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_cancel_restores_only_states_from_which_a_repetition_begins() {
+        for status in Status::RESTORED_BY_CANCEL {
+            assert!(status.is_terminal() && status.after(Change::Retry).is_some(), "{status}");
         }
     }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub const OF_LATE: TimeDelta = TimeDelta::minutes(5);
 
 /// What ends an execution, as the statistics name it.
-const ENDINGS: [&str; 4] = ["delivered", "failed", "skipped", "superseded"];
+const ENDINGS: [&str; 5] = ["delivered", "failed", "skipped", "superseded", "repeated"];
 
 /// A shorter estimate says nothing: the work is as good as done.
 pub(super) const SHORTEST: TimeDelta = TimeDelta::seconds(10);
@@ -65,7 +65,8 @@ mod tests {
         let minutes = [
             minute(0, "delivered", 3),
             minute(0, PENDING, 1),
-            minute(1, "delivered", 40),
+            minute(1, "delivered", 10),
+            minute(1, "repeated", 30),
             minute(1, "failed", 5),
             minute(1, PENDING, 9_000),
             minute(2, "delivered", 20),

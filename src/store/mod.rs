@@ -15,8 +15,8 @@ mod reporting;
 
 pub use db::{
     ANSWER_WITHIN, AddressError, Cursor, Db, LIMIT_DEFAULT, LIMIT_MAX, ListError, MigrateError, Migration,
-    Page, PoolUse, Schema, ServerInfo, SnapshotHolder, SnapshotHolderKind, StoreError,
-    UnknownCursor, WINDOW_DAYS_DEFAULT, WINDOW_DAYS_MAX, Window, database_is_private, unavailable_remedy,
+    Page, PoolUse, Schema, ServerInfo, SnapshotHolder, SnapshotHolderKind, StoreError, UnknownCursor,
+    WINDOW_DAYS_DEFAULT, WINDOW_DAYS_MAX, Window, database_is_private, unavailable_remedy,
 };
 pub use events::{
     EventFilter, EventRow, Events, FoundEvent, IncomingEvent, Indexed, Intake, REJECTIONS_KEPT, Rejections,
@@ -32,8 +32,8 @@ pub use maintenance::{
 pub use queue::{
     Activity, Ask, Canary, ClaimRequest, Claimed, CompletedExecution, CompletedLane, Conclusion,
     DestinationRow, Destinations, DueProbe, EndedAttempt, ExecutionSnapshot, Fence, LaneState, Lease,
-    Limiter, Notifier, Pause, PausedInstance, Position, Queue, RateLimits, RefusedState, RemoteObject,
-    RescueScope, Rescued, Resting, Settlement, Slot, WORKER_DEAD_AFTER, WorkClass, WorkerId,
+    Limiter, Notifier, Pause, PausedInstance, Position, Queue, RateLimits, Recorded, RefusedState,
+    RemoteObject, RescueScope, Rescued, Resting, Settlement, Slot, WORKER_DEAD_AFTER, WorkClass, WorkerId,
 };
 use reporting::LastCount;
 pub use reporting::{

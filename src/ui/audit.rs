@@ -64,10 +64,7 @@ fn rows(lines: &[AuditRow]) -> Markup {
 /// The subject, with a link if it has a page.
 fn subject(line: &AuditRow) -> Markup {
     match line.subject() {
-        Some(Subject {
-            kind: SubjectKind::Executions | SubjectKind::Events | SubjectKind::Task,
-            id: Some(id),
-        }) => {
+        Some(Subject { kind: SubjectKind::Task, id: Some(id) }) => {
             html! { a href=(format!("/tasks/{id}")) { (plain_subject(line)) } }
         }
         Some(Subject { kind: SubjectKind::Destination, .. }) => {

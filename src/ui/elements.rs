@@ -103,6 +103,7 @@ pub(super) fn done(word: Option<&str>) -> Markup {
         Some("retried") => "The execution is retried now.",
         Some("sent") => "The test event was sent and accepted.",
         Some("cancelled") => "The execution is cancelled. It is not delivered unless it is retried.",
+        Some("restored") => "The repetition is cancelled. The execution is again what it was before.",
         Some("acknowledged") => "Acknowledged. Further failures with this cause are reported again.",
         Some("unacknowledged") => "The acknowledgement is removed.",
         Some("paused") => {

@@ -112,11 +112,12 @@ pub(super) async fn cancel(
     Path(id): Path<i64>,
 ) -> Result<Redirect, ErrorPage> {
     match ui.store.interventions.cancel(ExecutionId(id), &visitor.who).await? {
-        CancelResult::Done => {
+        CancelResult::Done(status) => {
             info!(execution_id = id, who = visitor.who.name(), "execution cancelled manually");
             // The next execution of its lane may be due now.
             ui.notifier.notify();
-            Ok(Redirect::to(&format!("/executions/{id}?done=cancelled")))
+            let done = if status == Status::Cancelled { "cancelled" } else { "restored" };
+            Ok(Redirect::to(&format!("/executions/{id}?done={done}")))
         }
         CancelResult::NotFound => Err(missing()),
         CancelResult::Refused(status) => Err(ErrorPage::conflict(format!(

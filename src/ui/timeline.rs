@@ -100,7 +100,8 @@ fn attempt(number: u32, one: &Attempt, written: Option<&Written>) -> Markup {
 
 fn manual(operation: &ManualOperation) -> Markup {
     html! {
-        (capital(&operation.action)) " by " strong { bdi { (operation.who) } } @if operation.with_others { ", with others" }
+        (capital(operation.deed())) " by " strong { bdi { (operation.who) } } @if operation.with_others { ", with others" }
+        (paragraph(operation.consequence().map(capital).as_deref()))
         (paragraph(operation.note.as_deref()))
     }
 }

@@ -9,11 +9,11 @@ use super::lease_registry::RegisteredLease;
 use super::schedule::POLL;
 use crate::domain::execution::ExecutionId;
 use crate::store::{
-    Claimed, CompletedExecution, CompletedLane, Conclusion, EndedAttempt, Notifier, Queue, RefusedState,
-    StoreError,
+    Claimed, CompletedExecution, CompletedLane, Conclusion, EndedAttempt, Notifier, Queue,
+    Recorded as RecordedExecutions, RefusedState, StoreError,
 };
 use crate::telemetry::{Ended, Metrics, Supervisor};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -124,8 +124,8 @@ impl CompletionStats {
         }
     }
 
-    fn count_success(&self, metrics: &Metrics) {
-        metrics.ended(&self.destination, Ended::Success, 1);
+    fn count_success(&self, metrics: &Metrics, is_repeated: bool) {
+        metrics.ended(&self.destination, Ended::Success, is_repeated, 1);
         if let Some(received) = self.received.filter(|_| self.is_first) {
             metrics.delivered_after(&self.destination, received.elapsed());
         }
@@ -146,10 +146,10 @@ trait Recorded: Sized {
     fn without_texts(&self) -> Self;
 
     /// Records these; returns those whose lease was not lost.
-    async fn record(queue: &Queue, batch: &[Self]) -> Result<HashSet<ExecutionId>, StoreError>;
+    async fn record(queue: &Queue, batch: &[Self]) -> Result<RecordedExecutions, StoreError>;
 
-    /// Counts it.
-    fn count(&self, stats: &CompletionStats, metrics: &Metrics);
+    /// Counts it. It may have ended like that before.
+    fn count(&self, stats: &CompletionStats, metrics: &Metrics, is_repeated: bool);
 
     /// When other work can be due because of it; none if its end changes nothing.
     fn others_due_in(&self, stats: &CompletionStats) -> Option<Duration>;
@@ -166,15 +166,15 @@ impl Recorded for CompletedExecution {
         self.without_texts()
     }
 
-    async fn record(queue: &Queue, batch: &[Self]) -> Result<HashSet<ExecutionId>, StoreError> {
+    async fn record(queue: &Queue, batch: &[Self]) -> Result<RecordedExecutions, StoreError> {
         queue.complete(batch).await
     }
 
-    fn count(&self, stats: &CompletionStats, metrics: &Metrics) {
+    fn count(&self, stats: &CompletionStats, metrics: &Metrics, is_repeated: bool) {
         match self.conclusion {
-            Conclusion::Success(_) => stats.count_success(metrics),
-            Conclusion::Failed => metrics.ended(&stats.destination, Ended::Failed, 1),
-            Conclusion::Skipped => metrics.ended(&stats.destination, Ended::Skipped, 1),
+            Conclusion::Success(_) => stats.count_success(metrics, is_repeated),
+            Conclusion::Failed => metrics.ended(&stats.destination, Ended::Failed, is_repeated, 1),
+            Conclusion::Skipped => metrics.ended(&stats.destination, Ended::Skipped, is_repeated, 1),
             Conclusion::Postponed { .. } => {}
         }
     }
@@ -198,15 +198,16 @@ impl Recorded for CompletedLane {
         self.without_texts()
     }
 
-    async fn record(queue: &Queue, batch: &[Self]) -> Result<HashSet<ExecutionId>, StoreError> {
+    async fn record(queue: &Queue, batch: &[Self]) -> Result<RecordedExecutions, StoreError> {
         queue.complete_lanes(batch).await
     }
 
-    fn count(&self, stats: &CompletionStats, metrics: &Metrics) {
+    fn count(&self, stats: &CompletionStats, metrics: &Metrics, is_repeated: bool) {
         if self.shown.is_some() {
-            stats.count_success(metrics);
+            stats.count_success(metrics, is_repeated);
         }
-        metrics.ended(&stats.destination, Ended::Superseded, self.superseded.len());
+        // A superseded execution cannot be retried, so it ends like that once.
+        metrics.ended(&stats.destination, Ended::Superseded, false, self.superseded.len());
     }
 
     fn others_due_in(&self, _stats: &CompletionStats) -> Option<Duration> {
@@ -226,18 +227,18 @@ impl Recorded for RefusedState {
         self.without_texts()
     }
 
-    async fn record(queue: &Queue, batch: &[Self]) -> Result<HashSet<ExecutionId>, StoreError> {
-        let mut changed = HashSet::new();
+    async fn record(queue: &Queue, batch: &[Self]) -> Result<RecordedExecutions, StoreError> {
+        let mut changed = RecordedExecutions::new();
         for refused in batch {
-            if queue.refuse_state(refused).await? {
-                changed.insert(refused.head.execution);
+            if let Some(is_repeated) = queue.refuse_state(refused).await? {
+                changed.insert(refused.head.execution, is_repeated);
             }
         }
         Ok(changed)
     }
 
-    fn count(&self, stats: &CompletionStats, metrics: &Metrics) {
-        metrics.ended(&stats.destination, Ended::Failed, 1);
+    fn count(&self, stats: &CompletionStats, metrics: &Metrics, is_repeated: bool) {
+        metrics.ended(&stats.destination, Ended::Failed, is_repeated, 1);
     }
 
     fn others_due_in(&self, _stats: &CompletionStats) -> Option<Duration> {
@@ -329,17 +330,17 @@ impl CompleterTask {
         }
     }
 
-    fn count<R: Recorded>(&self, batch: &[R], stats: &StatsById, changed: &HashSet<ExecutionId>) {
+    fn count<R: Recorded>(&self, batch: &[R], stats: &StatsById, changed: &RecordedExecutions) {
         let mut due_in: Option<Duration> = None;
         for completed in batch {
             let attempt = completed.attempt();
             let Some(stats) = stats.get(&attempt.execution) else { continue };
-            if !changed.contains(&attempt.execution) {
+            let Some(is_repeated) = changed.get(&attempt.execution) else {
                 warn!(execution_id = attempt.execution.0, "lease lost; result discarded");
                 continue;
-            }
+            };
             self.metrics.attempt(&stats.destination, attempt.outcome, attempt.duration);
-            completed.count(stats, &self.metrics);
+            completed.count(stats, &self.metrics, *is_repeated);
             let others = completed.others_due_in(stats);
             due_in = due_in.into_iter().chain(others).min();
         }

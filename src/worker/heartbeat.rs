@@ -121,7 +121,7 @@ fn count(metrics: &Metrics, freed: &[Rescued]) {
                 class = WORKER_LOST,
                 "execution failed"
             );
-            metrics.ended(&execution.destination, Ended::Failed, 1);
+            metrics.ended(&execution.destination, Ended::Failed, execution.is_repeated, 1);
         }
     }
     metrics.rescued(freed.len());

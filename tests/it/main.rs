@@ -46,6 +46,7 @@ mod queue;
 mod queue_plan;
 mod rejections;
 mod related_events;
+mod repetitions;
 mod retention;
 mod roles;
 mod sandbox;

@@ -50,7 +50,7 @@ async fn everything_is_counted_from_the_request_to_the_page() {
         ("eventbridge_acknowledgement_seconds_count", 2.0),
         ("eventbridge_batch_events_count", 2.0),
         (r#"eventbridge_attempts_total{destination="notion",outcome="delivered"}"#, 1.0),
-        (r#"eventbridge_executions_total{destination="notion",status="success"}"#, 1.0),
+        (r#"eventbridge_executions_total{destination="notion",status="success",repeated="false"}"#, 1.0),
         (r#"eventbridge_receipt_to_delivery_seconds_count{destination="notion"}"#, 1.0),
         (r#"eventbridge_pending_executions{destination="notion"}"#, 0.0),
         (r#"eventbridge_destination_paused{destination="notion"}"#, 0.0),
@@ -80,7 +80,7 @@ async fn an_execution_that_crashed_too_often_is_counted_as_failed() {
     })
     .await;
     for series in [
-        r#"eventbridge_executions_total{destination="notion",status="failed"}"#,
+        r#"eventbridge_executions_total{destination="notion",status="failed",repeated="false"}"#,
         r#"eventbridge_attempts_total{destination="notion",outcome="crashed"}"#,
     ] {
         assert_eq!(value(&counted, series), Some(1.0), "{series}\n{counted}");

@@ -156,6 +156,46 @@ async fn ended_pauses_are_recorded() {
 }
 
 #[tokio::test]
+async fn a_pause_whose_cause_outlasts_a_resumption_goes_on() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    let (store, database) = (service.database.store(), &service.database);
+    let trouble = Pause {
+        class: "unauthorized".to_owned(),
+        reason: "the token is refused".to_owned(),
+        remedy: "set a new NOTION_API_KEY".to_owned(),
+        execution: None,
+        by: None,
+    };
+    let other = Pause { reason: "another token is refused".to_owned(), ..trouble.clone() };
+    let caller = Caller::at_command_line("jane");
+    let pause = async |pause: &Pause| {
+        let is_new = store.destinations.pause("notion", pause, Duration::from_mins(1)).await.unwrap();
+        (is_new, database.paused_since_us().await)
+    };
+    let (_, first) = pause(&trouble).await;
+    assert!(store.destinations.resume_manually("notion", &caller).await.unwrap());
+    let (is_new, again) = pause(&trouble).await;
+    assert!(is_new, "it was running in between");
+    assert_eq!(again, first, "the cause was never gone");
+    assert!(store.destinations.resume("notion").await.unwrap());
+    assert_eq!(pause(&trouble).await.1, first, "however often it is resumed");
+    assert!(!pause(&trouble).await.0, "it is paused already");
+
+    assert!(store.destinations.resume("notion").await.unwrap());
+    let (_, for_another) = pause(&other).await;
+    assert!(for_another > first, "another cause begins anew");
+    assert!(store.destinations.resume("notion").await.unwrap());
+    database.change(rows::age_past_pauses(Duration::from_mins(11))).await;
+    let (_, later) = pause(&other).await;
+    assert!(later > for_another, "long after a resumption the cause is a new one");
+    assert!(store.destinations.resume("notion").await.unwrap());
+    database.change(rows::age_past_pauses(Duration::from_mins(3))).await;
+    database.change(rows::statistic("minute", "delivered", "notion", 1)).await;
+    let (_, after_deliveries) = pause(&other).await;
+    assert!(after_deliveries > later, "it worked in between");
+}
+
+#[tokio::test]
 async fn after_idling_only_the_slots_of_two_seconds_are_free() {
     const AT_ONCE: Slot = Slot::In(Duration::ZERO);
     let database = Database::new().await;

@@ -421,7 +421,7 @@ async fn lanes_are_completed_together_except_one_whose_lease_was_lost() {
     lanes[1].head.fence = lanes[0].head.fence;
     lanes[2].shown = None;
     let mut completed: Vec<_> =
-        queue.store.queue.complete_lanes(&lanes).await.unwrap().into_iter().map(|id| id.0).collect();
+        queue.store.queue.complete_lanes(&lanes).await.unwrap().into_keys().map(|id| id.0).collect();
     completed.sort_unstable();
     assert_eq!(completed, [1, 3]);
     let by = |newest| format!("superseded: a newer state of its object was written: execution {newest}");
@@ -509,7 +509,7 @@ async fn a_permanent_error_with_nul_fails_the_newest_state_and_keeps_the_head_pe
     let completed =
         conclude(&head, Outcome::Permanent(failure), Duration::ZERO, &RetrySettings::default(), 0.0);
     let refused = RefusedState { head: completed.attempt, newest };
-    assert!(queue.store.queue.refuse_state(&refused).await.unwrap());
+    assert_eq!(queue.store.queue.refuse_state(&refused).await.unwrap(), Some(false));
     let row = queue.store.reports.execution(newest).await.unwrap().unwrap();
     assert_eq!((row.status.as_str(), row.reason.as_deref()), ("failed", Some("not this")));
     assert_eq!(queue.claim(&["notion"], 1).await[0].id, head.id);

@@ -186,11 +186,28 @@ impl fmt::Display for Attempt {
 
 impl fmt::Display for ManualOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} by {}", self.action, self.who)?;
+        write!(f, "{} by {}", self.deed(), self.who)?;
         if self.with_others {
             f.write_str(", with others")?;
         }
+        optional(f, ": ", self.consequence().as_ref())?;
         optional(f, ": ", self.note.as_ref())
+    }
+}
+
+impl ManualOperation {
+    /// What was done, as a word or a few.
+    pub fn deed(&self) -> &str {
+        if self.restored.is_some() { "repetition cancelled" } else { &self.action }
+    }
+
+    /// What that means for the execution, if it is not obvious.
+    pub const fn consequence(&self) -> Option<&'static str> {
+        match self.restored {
+            Some(Status::Success) => Some("it stays delivered, as before"),
+            Some(Status::Skipped) => Some("it stays skipped, as before"),
+            _ => None,
+        }
     }
 }
 

@@ -112,6 +112,8 @@ pub struct ManualOperation {
     pub with_others: bool,
     /// The operator's note.
     pub note: Option<String>,
+    /// If a retry or replay was cancelled: the state to which the execution returned.
+    pub restored: Option<Status>,
 }
 
 /// Merges the stories of these events into one list of lines, in order of time. `now` is the time of the
@@ -202,7 +204,7 @@ impl Collector<'_> {
             if last.is_some() || execution.earlier_attempts == 0 {
                 self.wait_before(last, one.at);
             }
-            let written = self.written().filter(|_| self.is_final(number, one));
+            let written = self.written().filter(|_| self.is_final(number));
             self.push(one.at, What::Attempted { number, one: one.clone(), written });
             last = Some(one);
         }
@@ -231,11 +233,8 @@ impl Collector<'_> {
     /// Adds the present state, unless the last attempt shows it.
     fn end(&mut self) {
         let execution = self.execution;
-        let is_shown = execution.attempts.last().is_some_and(|last| {
-            let number =
-                execution.earlier_attempts + u32::try_from(execution.attempts.len()).unwrap_or(u32::MAX);
-            self.is_final(number, last)
-        });
+        let is_shown = execution.status == Status::Success
+            && self.final_attempt().is_some_and(|(_, one)| one.outcome == DELIVERED);
         match execution.status {
             Status::Pending => {
                 self.lines
@@ -259,13 +258,18 @@ impl Collector<'_> {
         Some(Written { noun: noun(self.destinations, &self.execution.destination).one, url })
     }
 
-    /// Whether this attempt is the last one and delivered the event.
-    fn is_final(&self, number: u32, one: &Attempt) -> bool {
-        let execution = self.execution;
-        let count = u32::try_from(execution.attempts.len()).unwrap_or(u32::MAX);
-        number == execution.earlier_attempts.saturating_add(count)
-            && execution.status == Status::Success
-            && one.outcome == DELIVERED
+    /// Whether this attempt ended the execution and delivered the event.
+    fn is_final(&self, number: u32) -> bool {
+        let is_last = |(last, one): (u32, &Attempt)| last == number && one.outcome == DELIVERED;
+        self.execution.status == Status::Success && self.final_attempt().is_some_and(is_last)
+    }
+
+    /// The attempt that ended the execution, with its number. Attempts of a repetition that was cancelled
+    /// follow it.
+    fn final_attempt(&self) -> Option<(u32, &Attempt)> {
+        let numbered = (self.execution.earlier_attempts + 1..).zip(&self.execution.attempts);
+        let ended_at = self.execution.finished_at.unwrap_or(self.now);
+        numbered.filter(|(_, one)| one.at <= ended_at).last()
     }
 
     fn push(&mut self, at: DateTime<Utc>, what: What) {

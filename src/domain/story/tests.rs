@@ -133,6 +133,7 @@ fn after_a_manual_retry_the_wait_starts_at_the_retry() {
         action: "retried".to_owned(),
         with_others: true,
         note: None,
+        restored: None,
     };
     again.operations = vec![ManualOperation { note: Some("mended".to_owned()), ..operation }];
     assert_eq!(
@@ -146,6 +147,33 @@ fn after_a_manual_retry_the_wait_starts_at_the_retry() {
     );
     again.operations.clear();
     assert!(of(again).iter().all(|line| !line.contains("waited")), "the start of the wait is unknown");
+}
+
+#[test]
+fn a_cancelled_repetition_leaves_the_delivery_as_the_end() {
+    let mut kept = execution(Status::Success, vec![attempt(1, "delivered"), attempt(500, "transient")]);
+    kept.finished_at = Some(at(2));
+    let operation = |seconds, action: &str, restored| ManualOperation {
+        at: at(seconds),
+        who: "ops".to_owned(),
+        action: action.to_owned(),
+        with_others: false,
+        note: None,
+        restored,
+    };
+    kept.operations =
+        vec![operation(499, "retried", None), operation(510, "cancelled", Some(Status::Success))];
+    kept.ends = vec![PastEnd { at: at(2), status: Status::Success }];
+    assert_eq!(
+        of(kept),
+        [
+            "attempt 1: delivered 200 after 500 ms [request req-1], the page is https://notion.so/p",
+            "retried by ops",
+            "waited 1 s for its turn",
+            "attempt 2: transient 409 (conflict_error) after 500 ms: Notion said no [request req-500]",
+            "repetition cancelled by ops: it stays delivered, as before",
+        ]
+    );
 }
 
 #[test]

@@ -132,7 +132,7 @@ impl Interventions {
             status,
             &Change::Retry.allowed_from_words(),
             Action::ExecutionsRetried.as_str(),
-            SubjectKind::Executions.as_str()
+            SubjectKind::Task.as_str()
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -247,7 +247,7 @@ impl Interventions {
             &wanted.iter().map(|(_, execution)| execution.lane.as_deref()).collect::<Vec<_>>() as _,
             &Change::Replay.allowed_from_words(),
             Action::EventsReplayed.as_str(),
-            SubjectKind::Events.as_str()
+            SubjectKind::Task.as_str()
         )
         .fetch_optional(&self.pool)
         .await?;

@@ -7,6 +7,7 @@ mod texts;
 
 use super::Erasure;
 use crate::domain::event::StoredEvent;
+use crate::domain::execution::Status;
 use crate::store::db::StoreError;
 use crate::store::events::stored_event;
 
@@ -27,7 +28,7 @@ pub struct Erased {
     pub shown_objects: u64,
     /// Search terms of the events.
     pub terms: u64,
-    /// Pending executions, which are cancelled.
+    /// Pending executions, which are cancelled; of those that were delivered before, only the repetition is.
     pub cancelled: u64,
     /// Events that are being delivered, which stay unchanged.
     pub busy: Vec<i64>,
@@ -108,7 +109,10 @@ impl Erasure {
             with named as (
                 select id from eventbridge.events where id = any ($1) and payload_removed_at is null for update
             ), own as (
-                select id, event_key, status, lane, reason
+                select id, event_key, status, lane, reason, (retries -> -1 ->> 'since')::timestamptz as since,
+                       -- What a pending one repeats: it returns to that, as if an operator had cancelled it.
+                       case when status = 'pending' and retries -> -1 ->> 'was' = any ($3)
+                            then retries -> -1 ->> 'was' end as before
                   from eventbridge.executions
                  where event_key = any (array (select id from named))
                  -- In the order in which completions lock them, so that there is no deadlock.
@@ -127,17 +131,21 @@ impl Erasure {
             ), doomed as (
                 select id from named where id not in (select event_key from busy)
             ), doomed_executions as (
-                select id, status, lane, reason from own where event_key in (select id from doomed)
+                select id, status, lane, reason, before, since from own where event_key in (select id from doomed)
             ), emptied as (
                 update eventbridge.events
                    set payload = '', payload_removed_at = now(), payload_removed_by = 'erasure'
                  where not $2 and id = any (array (select id from doomed))
             ), silenced as (
                 update eventbridge.executions
-                   set status = case executions.status when 'pending' then 'cancelled' else executions.status end,
+                   set status = case executions.status when 'pending' then coalesce(before, 'cancelled')
+                                                       else executions.status end,
+                       error_class = case before when 'success' then null when 'skipped' then 'skipped'
+                                                 else error_class end,
                        reason = case when doomed_executions.status = 'pending' or doomed_executions.reason is not null
                                      then 'the data of its customer was removed' end,
-                       finished_at = coalesce(executions.finished_at, now())
+                       finished_at = coalesce(executions.finished_at,
+                                              case when before is not null then since end, now())
                   from doomed_executions
                  where not $2 and executions.id = doomed_executions.id
                    and (doomed_executions.status = 'pending' or doomed_executions.reason is not null)
@@ -185,7 +193,8 @@ impl Erasure {
                    array (select event_key from busy order by event_key) as "busy!"
             "#,
             events,
-            dry_run
+            dry_run,
+            &Status::RESTORED_BY_CANCEL.map(|status| status.as_str().to_owned())
         )
         .fetch_one(&self.pool)
         .await?;

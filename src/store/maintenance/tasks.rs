@@ -336,20 +336,21 @@ impl Tasks {
             with pages as (
                 select at
                   from eventbridge.audit
-                 where subject_kind = any ($1) and subject_id = $2
+                 where subject_kind = $1 and subject_id = $2
                  limit $3
             ), concerned as (
-                select destination, status
+                -- Of an execution that ended before, this retry or replay was cancelled.
+                select destination, case when finished_at < retried_at then 'cancelled' else status end as status
                   from pages
                   join eventbridge.executions on retried_at = pages.at
                  limit $3
             )
-            select destination, status, count(*) as "count!"
+            select destination, status as "status!", count(*) as "count!"
               from concerned
              group by destination, status
              order by destination, status
             "#,
-            &[SubjectKind::Executions, SubjectKind::Events].map(|kind| kind.as_str().to_owned()),
+            SubjectKind::Task.as_str(),
             id.to_string(),
             i64::from(TASK_EXECUTIONS_COUNTED_MAX)
         )

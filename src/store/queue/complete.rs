@@ -5,7 +5,7 @@ use crate::domain::delivery::Remote;
 use crate::domain::execution::{ExecutionId, Status};
 use crate::domain::failure::pattern;
 use crate::store::db::{StoreError, milliseconds, whole_milliseconds, without_nul};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// The result of an attempt for its execution.
@@ -121,6 +121,10 @@ impl Settlement {
     }
 }
 
+/// The executions whose attempts were recorded, each with whether it had ended like that before, and was retried
+/// or replayed since.
+pub type Recorded = HashMap<ExecutionId, bool>;
+
 impl Queue {
     /// Records the results of attempts and releases their leases, in one statement.
     ///
@@ -128,7 +132,7 @@ impl Queue {
     ///
     /// Returns the executions that changed. An execution whose lease was lost is not among them, and nothing
     /// about it is recorded.
-    pub async fn complete(&self, batch: &[CompletedExecution]) -> Result<HashSet<ExecutionId>, StoreError> {
+    pub async fn complete(&self, batch: &[CompletedExecution]) -> Result<Recorded, StoreError> {
         let text = |value: fn(&CompletedExecution) -> Option<&str>| -> Vec<Option<String>> {
             batch.iter().map(|completed| value(completed).map(without_nul)).collect()
         };
@@ -157,7 +161,7 @@ impl Queue {
             let message = completed.attempt.message.as_deref().unwrap_or_default();
             (completed.conclusion == Conclusion::Failed).then(|| pattern(message))
         };
-        let rows = sqlx::query_scalar!(
+        let rows = sqlx::query!(
             r#"
             with ended as (
                 select * from unnest(
@@ -241,7 +245,7 @@ impl Queue {
                        response_code, error_class, message, request_id
                   from finished
             )
-            select id as "id!" from finished
+            select id as "id!", coalesce(retries -> -1 -> 'ended' ? status, false) as "is_repeated!" from finished
             "#,
             &batch.iter().map(|completed| completed.attempt.execution.0).collect::<Vec<_>>(),
             &batch.iter().map(|completed| completed.attempt.fence.0).collect::<Vec<_>>(),
@@ -265,6 +269,6 @@ impl Queue {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(ExecutionId).collect())
+        Ok(rows.into_iter().map(|row| (ExecutionId(row.id), row.is_repeated)).collect())
     }
 }

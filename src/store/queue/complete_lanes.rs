@@ -1,11 +1,10 @@
 //! Completing lanes: one statement records the results of attempts in many lanes and releases their leases.
 
-use super::{EndedAttempt, Queue, RemoteObject};
+use super::{EndedAttempt, Queue, Recorded, RemoteObject};
 use crate::domain::delivery::Remote;
 use crate::domain::execution::{Change, ExecutionId};
 use crate::domain::failure::pattern;
 use crate::store::db::{StoreError, value_without_nul, whole_milliseconds, without_nul};
-use std::collections::HashSet;
 
 /// The result of an attempt for a lane: for its head and the states behind it.
 #[derive(Debug, Clone)]
@@ -64,12 +63,12 @@ impl Queue {
     /// Completes the heads of lanes, the executions that their newest states supersede, and what is shown of
     /// the objects, in one statement under the leases of the heads.
     ///
-    /// Returns the heads that changed. One whose lease was lost is not among them, and nothing of its lane
-    /// changes.
+    /// Returns the heads that changed, each with whether its newest state had been delivered before. One whose lease
+    /// was lost is not among them, and nothing of its lane changes.
     ///
     /// If a person cancelled a newest state or erased its event while it was written, it keeps its status;
     /// its reason says that it is shown.
-    pub async fn complete_lanes(&self, batch: &[CompletedLane]) -> Result<HashSet<ExecutionId>, StoreError> {
+    pub async fn complete_lanes(&self, batch: &[CompletedLane]) -> Result<Recorded, StoreError> {
         let text = |value: fn(&CompletedLane) -> Option<&str>| -> Vec<Option<String>> {
             batch.iter().map(|lane| value(lane).map(without_nul)).collect()
         };
@@ -78,7 +77,7 @@ impl Queue {
             .iter()
             .flat_map(|lane| lane.superseded.iter().map(|id| (lane.head.execution.0, id.0)))
             .unzip();
-        let rows = sqlx::query_scalar!(
+        let rows = sqlx::query!(
             r#"
             with ended as (
                 select * from unnest(
@@ -114,13 +113,14 @@ impl Queue {
                 select executions.id,
                        status = any ($16) and exists (select from eventbridge.events
                                                        where events.id = event_key
-                                                         and payload_removed_at is null) as may_succeed
+                                                         and payload_removed_at is null) as may_succeed,
+                       status = 'success' or coalesce(retries -> -1 -> 'ended' ? 'success', false) as was_delivered
                   from eventbridge.executions
                  where executions.id = any (array (select id from states union all select id from doubtful))
                  order by executions.id
                    for update
             ), newest as (
-                select released.*, may_succeed from released join locked on locked.id = newest where is_shown
+                select released.*, may_succeed, was_delivered from released join locked on locked.id = newest where is_shown
             ), delivered as (
                 update eventbridge.executions
                    set status = case when may_succeed then 'success' else status end,
@@ -177,7 +177,9 @@ impl Queue {
                 select newest, fence, leased_at, duration_ms, 'delivered', response_code, message, request_id
                   from newest
             )
-            select head as "head!" from released
+            select head as "head!", coalesce(was_delivered, false) as "is_repeated!"
+              from released
+              left join newest using (head)
             "#,
             &batch.iter().map(|lane| lane.head.execution.0).collect::<Vec<_>>(),
             &batch.iter().map(|lane| lane.head.fence.0).collect::<Vec<_>>(),
@@ -198,7 +200,7 @@ impl Queue {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(ExecutionId).collect())
+        Ok(rows.into_iter().map(|row| (ExecutionId(row.head), row.is_repeated)).collect())
     }
 
     /// Fails the newest state, which is not the head's own, and makes the head due at once.
@@ -206,10 +208,10 @@ impl Queue {
     /// If the newest state was delivered earlier or superseded, it stays as it is and would be the newest
     /// again in every attempt. Then the head fails.
     ///
-    /// Returns `false` if the lease was lost; nothing is changed then.
-    pub async fn refuse_state(&self, refused: &RefusedState) -> Result<bool, StoreError> {
+    /// Returns whether what failed had failed before; `None` if the lease was lost, and nothing is changed then.
+    pub async fn refuse_state(&self, refused: &RefusedState) -> Result<Option<bool>, StoreError> {
         let RefusedState { head, newest } = refused;
-        let released = sqlx::query_scalar!(
+        let row = sqlx::query!(
             r#"
             with released as (
                 delete from eventbridge.leases
@@ -226,7 +228,7 @@ impl Queue {
                        failure_group = eventbridge.failure_group_key(destination, $5, $9),
                        started_at = (select leased_at from released), finished_at = now()
                  where id = (select id from given_up) and status = 'pending'
-                returning id, failure_group, destination
+                returning id, failure_group, destination, retries
             ), dequeued as (
                 delete from eventbridge.queue where execution_id = (select id from refused)
             ), grouped as (
@@ -251,7 +253,8 @@ impl Queue {
                 select id, $2, leased_at, $7, 'permanent', $6, $5, $4, $8
                   from refused, released
             )
-            select exists (select from released) as "released!"
+            select exists (select from released) as "is_released!",
+                   coalesce((select retries -> -1 -> 'ended' ? 'failed' from refused), false) as "is_repeated!"
             "#,
             head.execution.0,
             head.fence.0,
@@ -266,6 +269,6 @@ impl Queue {
         )
         .fetch_one(&self.pool)
         .await?;
-        Ok(released)
+        Ok(row.is_released.then_some(row.is_repeated))
     }
 }

@@ -34,7 +34,7 @@ mod workers;
 
 pub use canary::Canary;
 pub use claim::{Ask, ClaimRequest, Claimed, Position, WorkClass};
-pub use complete::{CompletedExecution, Conclusion, EndedAttempt, Settlement};
+pub use complete::{CompletedExecution, Conclusion, EndedAttempt, Recorded, Settlement};
 pub use complete_lanes::{CompletedLane, RefusedState};
 pub use execution_snapshot::ExecutionSnapshot;
 pub use lanes::{LaneState, RemoteObject};

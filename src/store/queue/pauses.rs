@@ -69,6 +69,11 @@ impl Pause {
 /// The class of a manual pause.
 const MANUAL: &str = "manual";
 
+/// If an instance pauses for the same cause within this time after it was resumed, and nothing was delivered to it
+/// meanwhile, the cause was never gone: the pause goes on, since when it first began. Usually the first attempt shows
+/// that within seconds; without work it may take a while.
+const SAME_PAUSE_WITHIN: Duration = Duration::from_mins(10);
+
 /// Past pauses are kept for this number of days.
 const PAST_PAUSES_DAYS: i32 = 400;
 
@@ -99,6 +104,9 @@ impl Destinations {
 
     /// Pauses an instance: nothing is claimed for it until it is resumed. Returns whether it was running
     /// before. The newest reason replaces an earlier one, except that of a manual pause.
+    ///
+    /// The last pause goes on if it had the same class and reason, ended a few minutes ago, and the statistics show no
+    /// delivery in a minute since.
     pub async fn pause(
         &self,
         instance: &str,
@@ -107,9 +115,24 @@ impl Destinations {
     ) -> Result<bool, StoreError> {
         let newly = sqlx::query_scalar!(
             r#"
+            with last as (
+                select since, until, class, reason
+                  from eventbridge.past_pauses
+                 where destination = $1 and until > now() - $8::bigint * interval '1 millisecond'
+                 order by until desc
+                 limit 1
+            ), unbroken as (
+                select since
+                  from last
+                 where class = $2 and reason = $3
+                   and not exists (select from eventbridge.statistics
+                                    where per = 'minute' and statistics.at > last.until and name = $1
+                                      and kind in ('delivered', 'repeated'))
+            )
             insert into eventbridge.destinations as known
                    (name, paused_since, paused_class, paused_reason, paused_remedy, paused_execution, probe_at)
-            values ($1, now(), $2, $3, $4, $6, now() + $5::bigint * interval '1 millisecond')
+            values ($1, coalesce((select since from unbroken), now()), $2, $3, $4, $6,
+                    now() + $5::bigint * interval '1 millisecond')
             on conflict (name) do update
                set paused_since = coalesce(known.paused_since, excluded.paused_since),
                    paused_class = excluded.paused_class,
@@ -119,7 +142,7 @@ impl Destinations {
                    paused_execution = coalesce(excluded.paused_execution, known.paused_execution),
                    probe_at = case when known.paused_since is null then excluded.probe_at else known.probe_at end
              where known.paused_class is distinct from $7
-            returning paused_since = now() as "newly!"
+            returning probe_at = now() + $5::bigint * interval '1 millisecond' as "newly!"
             "#,
             instance,
             without_nul(&pause.class),
@@ -127,7 +150,8 @@ impl Destinations {
             pause.remedy,
             milliseconds(probe_after),
             pause.execution.map(|id| id.0),
-            MANUAL
+            MANUAL,
+            milliseconds(SAME_PAUSE_WITHIN)
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -226,12 +250,17 @@ impl Destinations {
             )
             insert into eventbridge.audit (who, action, subject_kind, subject_id, detail)
             select $2, $3, 'destination', name,
-                   jsonb_build_object('was_paused_for', paused_class, 'reason', paused_reason)
+                   jsonb_strip_nulls(jsonb_build_object(
+                       'paused_at', paused_since, 'paused_by', paused_by,
+                       'error_class', nullif(paused_class, $4),
+                       'note', case when paused_class = $4 then paused_reason end,
+                       'reason', case when paused_class <> $4 then paused_reason end))
               from paused
             "#,
             instance,
             caller.name(),
-            Action::DestinationResumed.as_str()
+            Action::DestinationResumed.as_str(),
+            MANUAL
         )
         .execute(&self.pool)
         .await?;

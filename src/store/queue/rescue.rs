@@ -30,6 +30,8 @@ pub struct Rescued {
     /// Whether it failed, since it crashed its worker too often while running alone. Otherwise it is
     /// pending.
     pub is_given_up: bool,
+    /// Whether it had failed before, and was retried or replayed since.
+    pub is_repeated: bool,
 }
 
 /// An execution fails after this number of crashes while it ran alone.
@@ -128,7 +130,8 @@ impl Queue {
                        'crashed', 'worker_lost', 'its worker died or stalled'
                   from rescued
             )
-            select id as "id!", destination as "destination!", failure_group is not null as "is_given_up!"
+            select id as "id!", destination as "destination!", failure_group is not null as "is_given_up!",
+                   coalesce(retries -> -1 -> 'ended' ? 'failed', false) as "is_repeated!"
               from rescued
             "#,
             milliseconds(scope.silence.map_or(SILENCE_MAX, |silence| silence.min(SILENCE_MAX))),
@@ -147,6 +150,7 @@ impl Queue {
             id: ExecutionId(row.id),
             destination: row.destination,
             is_given_up: row.is_given_up,
+            is_repeated: row.is_repeated,
         });
         Ok(rescued.collect())
     }

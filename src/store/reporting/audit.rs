@@ -51,7 +51,7 @@ impl Reports {
                and ($2::text is null
                     or subject_kind = $2 and ($5::text is null or subject_id = $5)
                     -- A bulk operation and what it did to each execution have the same time.
-                    or subject_kind in ('executions', 'events')
+                    or subject_kind = 'task'
                        and at = (select retried_at from eventbridge.executions where executions.id = $4))
              order by id desc
              limit $3

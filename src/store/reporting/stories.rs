@@ -116,21 +116,23 @@ impl Reports {
         let rows = sqlx::query!(
             r#"
             with alone as (
-                select wanted.id as execution, audit.id, at, who, action, detail->>'note' as note, false as with_others
+                select wanted.id as execution, audit.id, at, who, action, detail->>'note' as note, false as with_others,
+                       detail->>'restored' as restored
                   from unnest($1::bigint[]) as wanted (id)
                   join eventbridge.audit on audit.subject_kind = 'execution' and audit.subject_id = wanted.id::text
             ), together as (
                 -- A bulk operation and what it did to each execution have the same time.
                 select executions.id as execution, audit.id, audit.at, who, action, detail->>'note' as note,
                        coalesce((detail->>'count')::bigint, (detail->>'created')::bigint + (detail->>'again')::bigint) > 1
-                           as with_others
+                           as with_others,
+                       null as restored
                   from eventbridge.executions
                  cross join lateral jsonb_to_recordset(retries) as retry (at timestamptz)
-                  join eventbridge.audit on audit.subject_kind in ('executions', 'events') and audit.at = retry.at
+                  join eventbridge.audit on audit.subject_kind = 'task' and audit.at = retry.at
                  where executions.id = any ($2)
             )
             select execution as "execution!", at as "at!", who as "who!", action as "action!", note,
-                   with_others as "with_others!"
+                   with_others as "with_others!", restored
               from (select * from alone union all select * from together) as operations
              order by id desc
              limit $3
@@ -154,6 +156,7 @@ impl Reports {
                 action,
                 with_others: row.with_others,
                 note: row.note,
+                restored: row.restored.and_then(|status| status.parse().ok()),
             };
             operations.entry(row.execution).or_default().push(operation);
         }
@@ -169,11 +172,12 @@ impl Reports {
             .collect();
         let rows = sqlx::query!(
             r#"
-            select id, retry.was as "was!", retry.since as "since!"
+            -- Retries of what already waits repeat the same end.
+            select distinct id, retry.was as "was!", retry.since as "since!"
               from eventbridge.executions
              cross join lateral jsonb_to_recordset(retries) as retry (at timestamptz, was text, since timestamptz)
              where id = any ($1) and retry.since is not null
-             order by id, retry.at
+             order by id, retry.since
             "#,
             &retried
         )

@@ -14,14 +14,16 @@ pub enum Kind {
     Rejected,
     /// Webhooks that were shed, by reason.
     Shed,
-    /// Executions delivered, by destination.
+    /// Executions delivered for the first time, by destination.
     Delivered,
-    /// Executions failed, by destination.
+    /// Executions that failed for the first time, by destination.
     Failed,
-    /// Executions declined, by destination.
+    /// Executions declined for the first time, by destination.
     Skipped,
     /// Executions superseded by a newer state, by destination.
     Superseded,
+    /// Executions that ended after a retry or replay as they had ended before, by destination.
+    Repeated,
     /// Executions by destination and by the time from receipt to delivery.
     Latency,
 }
@@ -38,6 +40,7 @@ impl Kind {
             Self::Failed => "failed",
             Self::Skipped => "skipped",
             Self::Superseded => "superseded",
+            Self::Repeated => "repeated",
             Self::Latency => "latency",
         }
     }
@@ -73,10 +76,11 @@ impl Series {
         }
         for (name, destination) in &self.destinations {
             let name = Cow::Owned(name.clone());
-            push(Kind::Delivered, &name, None, destination.success.get());
-            push(Kind::Failed, &name, None, destination.failed.get());
-            push(Kind::Skipped, &name, None, destination.skipped.get());
-            push(Kind::Superseded, &name, None, destination.superseded.get());
+            push(Kind::Delivered, &name, None, destination.success.first.get());
+            push(Kind::Failed, &name, None, destination.failed.first.get());
+            push(Kind::Skipped, &name, None, destination.skipped.first.get());
+            push(Kind::Superseded, &name, None, destination.superseded.first.get());
+            push(Kind::Repeated, &name, None, destination.repeated());
             for (le_ms, n) in destination.latency.buckets() {
                 push(Kind::Latency, &name, le_ms, n);
             }

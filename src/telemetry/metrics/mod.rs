@@ -130,15 +130,16 @@ impl Metrics {
         }
     }
 
-    /// Counts executions that reached a terminal state.
-    pub fn ended(&self, destination: &str, how: Ended, executions: usize) {
+    /// Counts executions that reached a terminal state, and whether they had ended in it before.
+    pub fn ended(&self, destination: &str, how: Ended, is_repeated: bool, executions: usize) {
         if let Some(destination) = self.0.destinations.get(destination) {
-            let counter = match how {
+            let ends = match how {
                 Ended::Success => &destination.success,
                 Ended::Failed => &destination.failed,
                 Ended::Skipped => &destination.skipped,
                 Ended::Superseded => &destination.superseded,
             };
+            let counter = if is_repeated { &ends.repeated } else { &ends.first };
             counter.inc_by(u64::try_from(executions).unwrap_or(u64::MAX));
         }
     }
@@ -275,7 +276,9 @@ mod tests {
     fn statistics_and_scrape_have_the_same_counts() {
         let metrics = Metrics::new(["notion"]);
         metrics.webhook(Webhook::New);
-        metrics.ended("notion", Ended::Superseded, 3);
+        metrics.ended("notion", Ended::Superseded, false, 3);
+        metrics.ended("notion", Ended::Success, true, 2);
+        metrics.ended("notion", Ended::Failed, true, 1);
         metrics.delivered_after("notion", Duration::from_secs(2));
         let counts = metrics.counts();
         let n = |kind, le_ms| {
@@ -286,6 +289,11 @@ mod tests {
                 .sum::<u64>()
         };
         assert_eq!((n(Kind::Received, None), n(Kind::Superseded, None)), (1, 3));
+        assert_eq!((n(Kind::Delivered, None), n(Kind::Failed, None), n(Kind::Repeated, None)), (0, 0, 3));
+        let text = metrics.render(&Gauges::default()).expect("text");
+        let repeated =
+            r#"eventbridge_executions_total{destination="notion",status="success",repeated="true"} 2"#;
+        assert!(text.contains(repeated), "{text}");
         assert_eq!((n(Kind::Latency, Some(2_500)), n(Kind::Latency, Some(1_000))), (1, 0));
     }
 }

@@ -81,13 +81,28 @@ pub(super) struct Series {
 /// The series of one destination.
 pub(super) struct Destination {
     pub(super) attempts: LabelCounters,
-    pub(super) success: Counter,
-    pub(super) failed: Counter,
-    pub(super) skipped: Counter,
-    pub(super) superseded: Counter,
+    pub(super) success: Ends,
+    pub(super) failed: Ends,
+    pub(super) skipped: Ends,
+    pub(super) superseded: Ends,
     pub(super) attempt_duration: Histogram,
     pub(super) latency: Histogram,
     pub(super) limit: Gauge,
+}
+
+impl Destination {
+    /// The ends that repeated an earlier one.
+    pub(super) fn repeated(&self) -> u64 {
+        let all = [&self.success, &self.failed, &self.skipped, &self.superseded];
+        all.into_iter().map(|ends| ends.repeated.get()).sum()
+    }
+}
+
+/// The executions that ended in one state: each once as its first, and whenever a retry or replay ended like that
+/// again.
+pub(super) struct Ends {
+    pub(super) first: Counter,
+    pub(super) repeated: Counter,
 }
 
 type Labels = Vec<(&'static str, Cow<'static, str>)>;
@@ -173,7 +188,11 @@ impl Families {
             limit: Family::default(),
         };
         registry.register("attempts", "Delivery attempts by outcome", families.attempts.clone());
-        registry.register("executions", "Executions by final state", families.executions.clone());
+        registry.register(
+            "executions",
+            "Executions by final state, and whether they ended in it again after a retry or replay",
+            families.executions.clone(),
+        );
         registry.register_with_unit(
             "attempt_duration",
             "Duration of an attempt",
@@ -197,7 +216,14 @@ impl Families {
     fn destination(&self, name: String) -> (String, Destination) {
         let label = ("destination", Cow::<'static, str>::Owned(name.clone()));
         let with = |key: &'static str, word: &'static str| vec![label.clone(), (key, Cow::Borrowed(word))];
-        let ended = |word| self.executions.get_or_create_owned(&with("status", word));
+        let ended = |word| {
+            let counter = |repeated| {
+                let mut labels = with("status", word);
+                labels.push(("repeated", Cow::Borrowed(repeated)));
+                self.executions.get_or_create_owned(&labels)
+            };
+            Ends { first: counter("false"), repeated: counter("true") }
+        };
         let attempt = |word| self.attempts.get_or_create_owned(&with("outcome", word));
         let destination = Destination {
             attempts: LabelCounters::new(OUTCOMES, attempt),

@@ -78,6 +78,14 @@ pub fn set_paused_execution(id: i64) -> Change {
     Change(format!("update eventbridge.destinations set paused_execution = {id}"))
 }
 
+/// Makes the ends of all past pauses earlier, and their beginnings too.
+pub fn age_past_pauses(by: Duration) -> Change {
+    Change(format!(
+        "update eventbridge.past_pauses set since = since - {0}, until = until - {0}",
+        interval(by)
+    ))
+}
+
 /// A pause of `notion` that ended: it began 55 minutes ago, and ended 2 minutes ago.
 pub fn past_pause(reason: &str) -> Change {
     Change(format!(
