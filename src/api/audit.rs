@@ -1,10 +1,11 @@
 //! `/api/v1/audit`: the log of manual changes.
 
-use super::extract::{self, Query};
+use super::extract::Query;
+use super::paging::{FilterPrint, PageRequest};
 use super::{Api, NotRead, from_store};
 use crate::domain::audit::{Action, Subject, SubjectKind};
 use crate::problem::Problem;
-use crate::store::{AuditRow, Cursor};
+use crate::store::AuditRow;
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -76,18 +77,19 @@ pub struct AuditQuery {
 )]
 pub(super) async fn list(
     State(api): State<Api>,
+    print: FilterPrint,
     Query(query): Query<AuditQuery>,
 ) -> Result<Json<AuditEntryList>, Problem> {
-    let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
+    let request = PageRequest::read(query.cursor.as_deref(), query.limit, print)?;
     let id = query.subject_id.as_deref();
     let subject = query.subject_kind.map(|kind| Subject { kind, id });
     if subject.is_none() && id.is_some() {
         return Err(Problem::invalid("subject_kind", "is required with subject_id"));
     }
-    let page = api.store.reports.audited(subject, cursor, limit).await.map_err(from_store)?;
+    let page = api.store.reports.audited(subject, request.cursor, request.limit).await.map_err(from_store)?;
     Ok(Json(AuditEntryList {
         data: page.rows.into_iter().map(AuditEntry::from).collect(),
-        next_cursor: page.next.map(Cursor::encode),
+        next_cursor: request.next(page.next),
     }))
 }
 

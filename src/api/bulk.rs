@@ -11,6 +11,7 @@ use crate::bulk::{BulkError, BulkFilter, InvalidFilter, NOTE_CHARACTERS_MAX, Rep
 use crate::domain::audit::Caller;
 use crate::domain::destination_summary::seconds_for;
 use crate::domain::execution::{Change, Status};
+use crate::domain::humanize::capitalised;
 use crate::problem::{Problem, ProblemCode};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -123,6 +124,7 @@ pub struct ReplayQuery {
         (status = 200, description = "The result of a dry run", body = Counted),
         (status = 202, description = "The task that was created", body = Task, headers(("Location" = String, description = "The address of the task"))),
         (status = 400, description = "A parameter cannot be read, a filter or a time range is required, or no execution of this state can be retried", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no event or failure group with the given id", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Too many tasks are not finished", body = Problem, content_type = "application/problem+json"),
         NotDone,
     ),
@@ -195,6 +197,7 @@ pub(super) async fn retry(
         (status = 200, description = "The result of a dry run", body = Counted),
         (status = 202, description = "The task that was created", body = Task, headers(("Location" = String, description = "The address of the task"))),
         (status = 400, description = "A parameter cannot be read, a filter or a time range is required, or no such destination is configured", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no event with the given id", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Too many tasks are not finished", body = Problem, content_type = "application/problem+json"),
         NotDone,
     ),
@@ -285,6 +288,9 @@ async fn answer(
 fn from_bulk(error: BulkError) -> Problem {
     match error {
         BulkError::Invalid(InvalidFilter { parameter, what }) => Problem::invalid(parameter, what),
+        missing @ BulkError::NotFound { parameter, .. } => {
+            Problem::not_found(format!("{}.", capitalised(&missing.to_string()))).with_param(parameter)
+        }
         BulkError::List(error) => from_list(error),
         many @ BulkError::TooMany => Problem::new(
             StatusCode::CONFLICT,

@@ -1,6 +1,6 @@
 //! `/api/v1/destinations`: the state of each instance, and its manual pause and resumption.
 
-use super::extract::{Json as Body, NoBody, Path};
+use super::extract::{Json as Body, NoBody, NoQuery, Path};
 use super::{Api, NotDone, NotRead, from_store};
 use crate::domain::audit::{self, Caller, PAUSE_NOTE_MAX};
 use crate::domain::backing_off::BackingOff;
@@ -156,10 +156,11 @@ pub struct PauseRequest {
     tag = "destinations",
     responses(
         (status = 200, description = "The instances", body = DestinationList),
+        (status = 400, description = "A parameter was given; it has none", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
 )]
-pub(super) async fn list(State(api): State<Api>) -> Result<Json<DestinationList>, Problem> {
+pub(super) async fn list(State(api): State<Api>, _: NoQuery) -> Result<Json<DestinationList>, Problem> {
     let names: Vec<_> = api.instances.iter().cloned().collect();
     Ok(Json(DestinationList { data: views(&api, &names).await? }))
 }
@@ -186,6 +187,7 @@ pub(super) async fn pause(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    _: NoQuery,
     Body(request): Body<PauseRequest>,
 ) -> Result<Json<Destination>, Problem> {
     let name = configured(&api, name)?;
@@ -218,6 +220,7 @@ pub(super) async fn resume(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    _: NoQuery,
     _: NoBody,
 ) -> Result<Json<Destination>, Problem> {
     let name = configured(&api, name)?;

@@ -1,8 +1,8 @@
 //! `/api/v1/events`: the stored events.
 
 use super::executions::Execution;
-use super::extract::{self, Path, Query};
-use super::paging::{PageRequest, TimeWindow, next_cursor};
+use super::extract::{self, NoQuery, Path, Query};
+use super::paging::{FilterPrint, PageRequest, TimeWindow};
 use super::{Api, NotRead, from_list, from_store};
 use crate::domain::execution::Status;
 use crate::problem::{Problem, ProblemCode};
@@ -142,9 +142,10 @@ pub struct EventQuery {
 )]
 pub(super) async fn list(
     State(api): State<Api>,
+    print: FilterPrint,
     Query(query): Query<EventQuery>,
 ) -> Result<Json<EventList>, Problem> {
-    let page = PageRequest::read(query.cursor.as_deref(), query.limit)?;
+    let page = PageRequest::read(query.cursor.as_deref(), query.limit, print)?;
     let mut filter = EventFilter {
         key: None,
         source: query.source,
@@ -162,7 +163,7 @@ pub(super) async fn list(
     let found = api.store.events.events(&filter, page.cursor, page.limit).await.map_err(from_list)?;
     Ok(Json(EventList {
         data: found.rows.into_iter().map(Event::from).collect(),
-        next_cursor: next_cursor(found.next, filter.received),
+        next_cursor: page.next_in(found.next, filter.received),
         window: filter.received.into(),
     }))
 }
@@ -186,6 +187,7 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(api): State<Api>,
     Path(id): Path<String>,
+    _: NoQuery,
 ) -> Result<Json<EventDetail>, Problem> {
     let key = extract::event_key(&api, &id).await?.ok_or_else(missing)?;
     let event = api.store.events.event(key).await.map_err(from_store)?.ok_or_else(missing)?;
@@ -230,7 +232,11 @@ pub(super) async fn show(
         NotRead,
     ),
 )]
-pub(super) async fn payload(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn payload(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    _: NoQuery,
+) -> Result<Response, Problem> {
     let key = extract::event_key(&api, &id).await?.ok_or_else(missing)?;
     if let Some(removed) = api.store.events.payload_removed(key).await.map_err(from_store)? {
         return Err(gone(&removed));

@@ -1,7 +1,7 @@
 //! `/api/v1/executions`: the state of each execution, its manual retry and its cancellation.
 
-use super::extract::{self, NoBody, Path, Query};
-use super::paging::{PageRequest, TimeWindow, next_cursor};
+use super::extract::{self, NoBody, NoQuery, Path, Query};
+use super::paging::{FilterPrint, PageRequest, TimeWindow};
 use super::{Api, NotDone, NotRead, from_list, from_store};
 use crate::domain::audit::Caller;
 use crate::domain::execution::{AttemptOutcome, ExecutionId, Status};
@@ -160,9 +160,10 @@ pub struct ExecutionQuery {
 )]
 pub(super) async fn list(
     State(api): State<Api>,
+    print: FilterPrint,
     Query(query): Query<ExecutionQuery>,
 ) -> Result<Json<ExecutionList>, Problem> {
-    let page = PageRequest::read(query.cursor.as_deref(), query.limit)?;
+    let page = PageRequest::read(query.cursor.as_deref(), query.limit, print)?;
     let created = extract::window(
         ("created_after", query.created_after.as_deref()),
         ("created_before", query.created_before.as_deref()),
@@ -193,7 +194,7 @@ pub(super) async fn list(
     let found = api.store.reports.executions(&filter, page.cursor, page.limit).await.map_err(from_list)?;
     Ok(Json(ExecutionList {
         data: found.rows.into_iter().map(|row| Execution::new(row, &api)).collect(),
-        next_cursor: next_cursor(found.next, filter.created),
+        next_cursor: page.next_in(found.next, filter.created),
         window: filter.created.into(),
     }))
 }
@@ -217,6 +218,7 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(api): State<Api>,
     Path(id): Path<String>,
+    _: NoQuery,
 ) -> Result<Json<ExecutionDetail>, Problem> {
     let id = execution_id(&id)?;
     let execution = api.store.reports.execution(id).await.map_err(from_store)?.ok_or_else(missing)?;
@@ -249,6 +251,7 @@ pub(super) async fn retry(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    _: NoQuery,
     _: NoBody,
 ) -> Result<(StatusCode, Json<Execution>), Problem> {
     let id = execution_id(&id)?;
@@ -293,6 +296,7 @@ pub(super) async fn cancel(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    _: NoQuery,
     _: NoBody,
 ) -> Result<Json<Execution>, Problem> {
     let id = execution_id(&id)?;

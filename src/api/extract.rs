@@ -6,7 +6,7 @@ use crate::domain::event::EventKey;
 use crate::domain::parse_time::parse_time;
 use crate::domain::subscription::TypeFilter;
 use crate::problem::{Problem, ProblemCode};
-use crate::store::{Cursor, LIMIT_DEFAULT, LIMIT_MAX, Window};
+use crate::store::{LIMIT_DEFAULT, LIMIT_MAX, Window};
 use axum::body::Bytes;
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::PathRejection;
@@ -53,6 +53,20 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
         let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         pairs.iter().try_for_each(|(name, text)| refuse_nul(name, text))?;
         fields::from_query(pairs).map(Self).map_err(|error| problem(error, "The query"))
+    }
+}
+
+/// Refuses query parameters, for a request that has none: one that is not read would not do what was meant.
+pub struct NoQuery;
+
+impl<S: Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct None {}
+        Query::<None>::from_request_parts(parts, state).await.map(|_| Self)
     }
 }
 
@@ -139,11 +153,10 @@ fn refuse_nul(name: &str, text: &str) -> Result<(), Problem> {
     }
 }
 
-/// The requested page: its position and size.
-pub(super) fn paging(cursor: Option<&str>, limit: Option<u32>) -> Result<(Option<Cursor>, u32), Problem> {
-    let cursor = cursor.map(Cursor::decode).transpose().map_err(|error| Problem::invalid("cursor", error))?;
+/// The size of the requested page.
+pub(super) fn limit(limit: Option<u32>) -> Result<u32, Problem> {
     match limit.unwrap_or(LIMIT_DEFAULT) {
-        limit @ 1..=LIMIT_MAX => Ok((cursor, limit)),
+        limit @ 1..=LIMIT_MAX => Ok(limit),
         other => Err(Problem::invalid("limit", format_args!("must be from 1 to {LIMIT_MAX}, not {other}"))),
     }
 }

@@ -1,11 +1,12 @@
 //! `/api/v1/failures`: failed executions, grouped by cause, and their acknowledgement.
 
-use super::extract::{self, Json as JsonBody, NoBody, Path, Query};
+use super::extract::{Json as JsonBody, NoBody, NoQuery, Path, Query};
+use super::paging::{FilterPrint, PageRequest};
 use super::{Api, NotDone, NotRead, from_store};
 use crate::domain::audit::{self, ACKNOWLEDGEMENT_NOTE_MAX, Caller};
 use crate::domain::money::Money;
 use crate::problem::Problem;
-use crate::store::{self, Cursor, FAILURES_COUNTED_MAX, FailureFilter};
+use crate::store::{self, FAILURES_COUNTED_MAX, FailureFilter};
 use axum::extract::State;
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
@@ -121,15 +122,21 @@ pub struct AcknowledgeRequest {
 )]
 pub(super) async fn list(
     State(api): State<Api>,
+    print: FilterPrint,
     Query(query): Query<FailureQuery>,
 ) -> Result<Json<FailureGroupList>, Problem> {
-    let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
+    let request = PageRequest::read(query.cursor.as_deref(), query.limit, print)?;
     let filter =
         FailureFilter { key: None, destination: query.destination, acknowledged: query.acknowledged };
-    let page = api.store.failure_groups.failures(&filter, cursor, limit).await.map_err(from_store)?;
+    let page = api
+        .store
+        .failure_groups
+        .failures(&filter, request.cursor, request.limit)
+        .await
+        .map_err(from_store)?;
     Ok(Json(FailureGroupList {
         data: page.rows.into_iter().map(FailureGroup::from).collect(),
-        next_cursor: page.next.map(Cursor::encode),
+        next_cursor: request.next(page.next),
     }))
 }
 
@@ -152,6 +159,7 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(api): State<Api>,
     Path(id): Path<String>,
+    _: NoQuery,
 ) -> Result<Json<FailureGroup>, Problem> {
     one(&api, id).await.map(Json)
 }
@@ -178,6 +186,7 @@ pub(super) async fn acknowledge(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    _: NoQuery,
     JsonBody(body): JsonBody<AcknowledgeRequest>,
 ) -> Result<Json<FailureGroup>, Problem> {
     let note = audit::note(&body.note, ACKNOWLEDGEMENT_NOTE_MAX).ok_or_else(|| {
@@ -211,6 +220,7 @@ pub(super) async fn unacknowledge(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    _: NoQuery,
     _: NoBody,
 ) -> Result<Json<FailureGroup>, Problem> {
     if api.store.failure_groups.unacknowledge(&caller, &id).await.map_err(from_store)? {

@@ -85,7 +85,7 @@ impl de::Error for FieldError {
     fn unknown_field(name: &str, known: &'static [&'static str]) -> Self {
         let name: String = name.chars().take(NAME_CHARACTERS_MAX).collect();
         let what = match known {
-            [] => "is not known; no name is".to_owned(),
+            [] => "is not known, and nothing else is: leave it out".to_owned(),
             known => format!("is not known; the known names are: {}", known.join(", ")),
         };
         Self::named(&name, what)

@@ -4,9 +4,11 @@
 //! It shows the assessment of the command line and the dashboard, except for webhooks that are not accepted: anyone
 //! can send these, so they must not degrade health.
 
+use super::extract::NoQuery;
 use super::{Api, NotAtThisHost};
 use crate::domain::rejection::Cause;
 use crate::health::{Destination, Finding, FindingKind, Level, Snapshot, Urgency, assess};
+use crate::problem::Problem;
 use crate::single_flight::SingleFlight;
 use crate::store::{Db, StoreError};
 use axum::Json;
@@ -147,12 +149,13 @@ struct Assessed {
     tag = "health",
     responses(
         (status = 200, description = "Webhooks are accepted", body = Health),
+        (status = 400, description = "A parameter was given; it has none", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Webhooks are not accepted", body = Health),
         NotAtThisHost,
     ),
     security(()),
 )]
-pub(super) async fn health(State(api): State<Api>) -> (StatusCode, Json<Health>) {
+pub(super) async fn health(State(api): State<Api>, _: NoQuery) -> (StatusCode, Json<Health>) {
     let database = database(&api).await;
     let assessed = match database {
         Database::Ok => assessed(&api).await,

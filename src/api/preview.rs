@@ -1,7 +1,7 @@
 //! `/api/v1/executions/{id}/preview`: the requests that a delivery would send now.
 
 use super::executions::{execution_id, missing};
-use super::extract::Path;
+use super::extract::{NoQuery, Path};
 use super::{Api, NotRead};
 use crate::domain::execution::Status;
 use crate::domain::preview::{self, Effect, NoPreview, When};
@@ -73,6 +73,7 @@ pub struct PreviewRequest {
 pub(super) async fn preview(
     State(api): State<Api>,
     Path(id): Path<String>,
+    _: NoQuery,
 ) -> Result<Json<ExecutionPreview>, Problem> {
     let id = execution_id(&id)?;
     let preview::ExecutionPreview { status, writes, event_id, preview } =

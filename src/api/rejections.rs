@@ -1,5 +1,6 @@
 //! `/api/v1/rejections`: the recently rejected webhooks and the causes.
 
+use super::extract::NoQuery;
 use super::{Api, NotRead, from_store};
 use crate::domain::rejection::{BodyForm, Cause, Diagnosis, StoredSample, causes};
 use crate::problem::Problem;
@@ -78,10 +79,11 @@ pub struct Rejection {
     tag = "webhooks",
     responses(
         (status = 200, description = "The last rejections and their causes", body = RejectionList),
+        (status = 400, description = "A parameter was given; it has none", body = Problem, content_type = "application/problem+json"),
         NotRead,
     ),
 )]
-pub(super) async fn rejections(State(api): State<Api>) -> Result<Json<RejectionList>, Problem> {
+pub(super) async fn rejections(State(api): State<Api>, _: NoQuery) -> Result<Json<RejectionList>, Problem> {
     let kept = api.store.rejections.rejections().await.map_err(from_store)?;
     let accepted = api.store.rejections.accepted().await.map_err(from_store)?;
     let now = api.store.reports.now().await.map_err(from_store)?;

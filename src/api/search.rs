@@ -1,11 +1,12 @@
 //! `/api/v1/search`: finds events by an id, e-mail address, invoice number or link.
 
 use super::events::Event;
-use super::extract::{self, Query};
+use super::extract::Query;
+use super::paging::{FilterPrint, PageRequest};
 use super::{Api, NotRead, from_store};
 use crate::domain::search::SearchText;
 use crate::problem::Problem;
-use crate::store::{Cursor, FoundEvent};
+use crate::store::FoundEvent;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -73,18 +74,19 @@ pub struct SearchQuery {
 )]
 pub(super) async fn search(
     State(api): State<Api>,
+    print: FilterPrint,
     Query(query): Query<SearchQuery>,
 ) -> Result<Json<EventSearchResultList>, Problem> {
     const CHARACTERS_MAX: usize = 1000;
-    let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
+    let request = PageRequest::read(query.cursor.as_deref(), query.limit, print)?;
     let sought = Some(query.q.as_str())
         .filter(|text| text.chars().count() <= CHARACTERS_MAX)
         .and_then(|text| SearchText::read(text, &api.destinations))
         .ok_or_else(|| Problem::invalid("q", "must have 1 to 1000 characters that are not all blank"))?;
-    let page = api.store.events.search(&sought, cursor, limit).await.map_err(from_store)?;
+    let page = api.store.events.search(&sought, request.cursor, request.limit).await.map_err(from_store)?;
     Ok(Json(EventSearchResultList {
         data: page.rows.into_iter().map(EventSearchResult::from).collect(),
-        next_cursor: page.next.map(Cursor::encode),
+        next_cursor: request.next(page.next),
     }))
 }
 

@@ -1,13 +1,14 @@
 //! `/api/v1/tasks`: bulk retries and replays, with their progress.
 
-use super::extract::{self, NoBody, Path, Query};
+use super::extract::{NoBody, NoQuery, Path, Query};
+use super::paging::{FilterPrint, PageRequest};
 use super::{Api, NotDone, NotRead, from_store};
 use crate::domain::audit::Caller;
 use crate::domain::destination_summary::{DestinationSummary, seconds_for};
 use crate::domain::execution::Status;
 use crate::domain::task::{InvalidTaskId, TaskId, TaskKind, TaskStatus};
 use crate::problem::{Problem, ProblemCode};
-use crate::store::{CancelTaskResult, Cursor, TASK_EXECUTIONS_COUNTED_MAX, TaskExecutions, TaskRow};
+use crate::store::{CancelTaskResult, TASK_EXECUTIONS_COUNTED_MAX, TaskExecutions, TaskRow};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
@@ -154,13 +155,14 @@ pub struct TaskQuery {
 )]
 pub(super) async fn list(
     State(api): State<Api>,
+    print: FilterPrint,
     Query(query): Query<TaskQuery>,
 ) -> Result<Json<TaskList>, Problem> {
-    let (cursor, limit) = extract::paging(query.cursor.as_deref(), query.limit)?;
-    let page = api.bulk.tasks.tasks(cursor, limit).await.map_err(from_store)?;
+    let request = PageRequest::read(query.cursor.as_deref(), query.limit, print)?;
+    let page = api.bulk.tasks.tasks(request.cursor, request.limit).await.map_err(from_store)?;
     Ok(Json(TaskList {
         data: page.rows.into_iter().map(|row| Task::of(row, &api.destinations)).collect(),
-        next_cursor: page.next.map(Cursor::encode),
+        next_cursor: request.next(page.next),
     }))
 }
 
@@ -183,6 +185,7 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(api): State<Api>,
     Path(id): Path<String>,
+    _: NoQuery,
 ) -> Result<Json<TaskDetail>, Problem> {
     let id = task_id(&id)?;
     let row = api.bulk.tasks.task(id).await.map_err(from_store)?.ok_or_else(missing)?;
@@ -214,6 +217,7 @@ pub(super) async fn cancel(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    _: NoQuery,
     _: NoBody,
 ) -> Result<Json<CancelledTask>, Problem> {
     let id = task_id(&id)?;

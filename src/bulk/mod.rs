@@ -21,8 +21,8 @@ use crate::domain::execution::{ExecutionId, NewExecution};
 use crate::domain::source::SourceCatalog;
 use crate::domain::task::TaskId;
 use crate::store::{
-    Counts, Cursor, Events, Interventions, ListError, NewTask, Reports, Store, StoreError, TaskPage, TaskRow,
-    Tasks, UNFINISHED_TASKS_MAX,
+    Counts, Cursor, Events, FailureGroups, Interventions, ListError, NewTask, Reports, Store, StoreError,
+    TaskPage, TaskRow, Tasks, UNFINISHED_TASKS_MAX,
 };
 use filter::InvalidFilter as Invalid;
 use std::sync::Arc;
@@ -50,6 +50,7 @@ pub struct Bulk {
     interventions: Interventions,
     reports: Reports,
     events: Events,
+    failure_groups: FailureGroups,
     sources: Arc<dyn SourceCatalog>,
     destinations: Arc<[DestinationSummary]>,
 }
@@ -60,6 +61,14 @@ pub enum BulkError {
     /// The filter cannot be applied.
     #[error(transparent)]
     Invalid(#[from] InvalidFilter),
+    /// The filter names one thing, and there is none of this name.
+    #[error("{what}")]
+    NotFound {
+        /// The parameter.
+        parameter: &'static str,
+        /// What there is not.
+        what: &'static str,
+    },
     /// The list was not read: the filter requires a time range, or the database failed.
     #[error(transparent)]
     List(#[from] ListError),
@@ -121,6 +130,7 @@ impl Bulk {
             interventions: store.interventions.clone(),
             reports: store.reports.clone(),
             events: store.events.clone(),
+            failure_groups: store.failure_groups.clone(),
             sources,
             destinations,
         }
@@ -173,6 +183,7 @@ impl Bulk {
         first_attempt: Option<Uuid>,
         holder: Option<Uuid>,
     ) -> Result<TaskRow, BulkError> {
+        self.require_named(filter).await?;
         // It is read as its pages will be, so that a filter without its time range is refused here.
         self.read(filter, None, 1).await?;
         let (json, destinations) = (filter.to_json(), self.needed(filter));
@@ -180,6 +191,37 @@ impl Bulk {
             NewTask { kind: filter.kind(), filter: &json, destinations: &destinations, note, first_attempt };
         let hold = holder.map(|holder| (holder, HOLD));
         self.tasks.create(new, caller, hold).await?.ok_or(BulkError::TooMany)
+    }
+
+    /// Fails if the filter names an event or a failure group that does not exist: a mistyped id would select nothing,
+    /// and look like success.
+    async fn require_named(&self, filter: &BulkFilter) -> Result<(), BulkError> {
+        let (event, group) = match filter {
+            BulkFilter::Retry(retry) => (&retry.event_id, retry.failure_group_id.as_deref()),
+            BulkFilter::Replay(replay) => (&replay.event_id, None),
+        };
+        if let Some(group) = group
+            && !self.failure_groups.exists(group).await?
+        {
+            return Err(BulkError::NotFound {
+                parameter: "failure_group_id",
+                what: "there is no failure group with this id",
+            });
+        }
+        if let Some(event) = event {
+            // It exists also if it does not match the other filters.
+            let row = match self.event_key(event, None).await? {
+                Some(key) => self.events.event(key).await?,
+                None => None,
+            };
+            if row.is_none() {
+                return Err(BulkError::NotFound {
+                    parameter: "event_id",
+                    what: "there is no event with this id",
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Counts what a task with this filter would do now; changes nothing. It begins no page after 5 s.
@@ -194,6 +236,7 @@ impl Bulk {
         filter: &BulkFilter,
         goes_on: impl Fn(u64, Duration) -> bool + Send,
     ) -> Result<Counted, BulkError> {
+        self.require_named(filter).await?;
         let began = Instant::now();
         let (mut counted, mut cursor) = (Counted::default(), None);
         loop {

@@ -119,6 +119,9 @@ pub(super) async fn show(
         async { Ok::<_, ErrorPage>(ui.store.failure_groups.failures(&filter, None, 1).await?) },
         async { Ok(ui.store.reports.executions(&of_group, cursor, ROWS).await?) },
     )?;
+    if found.rows.is_empty() && !ui.store.failure_groups.exists(&key).await? {
+        return Err(ErrorPage::not_found("There is no failure group with this id."));
+    }
     let here = |cursor: Option<&str>| address(&format!("/failures/{key}"), &[("cursor", cursor)]);
     let older = failed.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
     let newest = query.cursor.is_some().then(|| here(None));

@@ -115,6 +115,15 @@ async fn an_invalid_request_gets_a_problem_that_names_the_parameter_and_what_it_
         ("/api/v1/events?cursor=forged", "cursor", "next_cursor"),
         ("/api/v1/events?cursor=MTo0Mg.1.2.3", "cursor", "next_cursor"),
         ("/api/v1/events?kind=x", "kind", "the known names are: source, type"),
+        ("/api/v1/rejections?limit=5", "limit", "is not known"),
+        ("/api/v1/destinations?name=notion", "name", "is not known"),
+        ("/api/v1/health?verbose", "verbose", "is not known"),
+        ("/api/v1/events/1?expand=payload", "expand", "is not known"),
+        ("/api/v1/events/1/payload?x=1", "x", "is not known"),
+        ("/api/v1/executions/1?x=1", "x", "is not known"),
+        ("/api/v1/executions/1/preview?x=1", "x", "is not known"),
+        ("/api/v1/failures/1?x=1", "x", "is not known"),
+        ("/api/v1/tasks/task_1?x=1", "x", "is not known"),
         ("/api/v1/executions?status=", "status", "must be one of"),
         ("/api/v1/executions/seven", "id", "number"),
         ("/api/v1/events/%00", "id", "NUL"),
@@ -127,7 +136,7 @@ async fn an_invalid_request_gets_a_problem_that_names_the_parameter_and_what_it_
         ("/api/v1/events/%ff", "id", "UTF-8"),
         ("/api/v1/search", "q", "is required"),
         ("/api/v1/stats?per=day", "per", "minute, hour"),
-        ("/api/v1/audit?subject_kind=tea", "subject_kind", "execution, executions, events"),
+        ("/api/v1/audit?subject_kind=tea", "subject_kind", "execution, events, task"),
         ("/api/v1/audit?subject_id=1", "subject_kind", "is required with subject_id"),
     ] {
         let answer = service.get(path).await;
@@ -290,7 +299,12 @@ async fn with_auth_off_no_key_is_required_at_the_public_host_and_no_other_name_i
             assert!(answer.body.contains("PUBLIC_URL"), "{answer:?}");
         }
         // The name of a destination does not make its address one of a webhook.
-        for path in ["/api/v1/destinations/webhook/pause", "/destinations/webhook/pause"] {
+        for path in [
+            "/api/v1/destinations/webhook/pause",
+            "/destinations/webhooks/pause",
+            "/api/v1/executions/retry?status=failed&note=/api/v1/webhooks/",
+            "/webhooks/stripe",
+        ] {
             let request = Request::post(path).header("host", host).body(Body::empty()).unwrap();
             assert_eq!(service.call(request).await.problem(403), "wrong_host", "{host}{path}");
         }
@@ -299,6 +313,10 @@ async fn with_auth_off_no_key_is_required_at_the_public_host_and_no_other_name_i
         let mut webhook = signed(r#"{"id":"evt_1"}"#);
         webhook.headers_mut().insert("host", host.parse().unwrap());
         assert_eq!(service.call(webhook).await.status, 200, "{host}");
+        let mut astray = signed(r#"{"id":"evt_1"}"#);
+        astray.headers_mut().insert("host", host.parse().unwrap());
+        *astray.uri_mut() = "//API/v1/Webhooks/stripe/".parse().unwrap();
+        assert_eq!(service.call(astray).await.status, 200, "{host}");
     }
     let without_host = Request::get("/api/v1/events").body(Body::empty()).unwrap();
     assert_eq!(service.call(without_host).await.problem(403), "wrong_host");
@@ -411,6 +429,47 @@ async fn the_audit_lists_manual_actions_newest_first() {
     let rest = audit(&format!("cursor={}", first["next_cursor"].as_str().unwrap())).await;
     assert_eq!((&first["data"][0], &rest["data"][0]), (newest, &all["data"][1]));
     assert_eq!(audit("subject_kind=execution&subject_id=1").await["data"], json!([all["data"][1]]));
+}
+
+#[tokio::test]
+async fn a_single_resource_is_changed_only_without_unknown_parameters() {
+    let service = Service::builder().set("DESTINATIONS", "").start().await;
+    for path in [
+        "/api/v1/executions/1/retry",
+        "/api/v1/executions/1/cancel",
+        "/api/v1/tasks/task_1/cancel",
+        "/api/v1/destinations/notion/resume",
+    ] {
+        let answer = service.post(&format!("{path}?dry_run=true")).await;
+        assert_eq!(answer.problem(400), "bad_request", "{path}");
+        assert_eq!(answer.json()["param"], "dry_run", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_is_refused_with_another_filter_than_its_own() {
+    let service = store_only(3).await;
+    let first = service.get("/api/v1/events?source=stripe&limit=1").await.json();
+    let cursor = first["next_cursor"].as_str().unwrap();
+    for same in ["source=stripe", "source=stripe&limit=2", "limit=1&source=stripe"] {
+        let next = service.get(&format!("/api/v1/events?{same}&cursor={cursor}")).await;
+        assert_eq!(next.status, 200, "{same}: {next:?}");
+        assert!(next.json()["data"][0]["id"].as_i64() < first["data"][0]["id"].as_i64(), "{same}");
+    }
+    for other in [
+        "events?",
+        "events?source=other&",
+        "events?source=stripe&type=invoice.*&",
+        "events?source=stripe&received_after=2026-01-01&",
+        "executions?source=stripe&",
+        "tasks?",
+    ] {
+        let answer = service.get(&format!("/api/v1/{other}cursor={cursor}")).await;
+        assert_eq!(answer.problem(400), "bad_request", "{other}");
+    }
+    let answer = service.get(&format!("/api/v1/events?cursor={cursor}")).await;
+    assert_eq!(answer.json()["param"], "cursor", "{answer:?}");
+    assert!(answer.body.contains("another filter"), "{answer:?}");
 }
 
 #[tokio::test]

@@ -249,7 +249,7 @@ async fn failures_are_retried_after_a_dry_run() {
         json!({"pending": 0, "success": 5, "failed": 0, "other": 0, "is_cut": false})
     );
     let audit = service.get("/api/v1/audit").await.json();
-    let of_task = format!("executions.retried executions {}", task["id"].as_str().unwrap());
+    let of_task = format!("executions.retried task {}", task["id"].as_str().unwrap());
     assert_eq!(audited(&service).await, [of_task]);
     let first = &audit["data"][0]["detail"];
     assert_eq!(
@@ -274,8 +274,20 @@ async fn a_bulk_retry_requires_a_retryable_state_and_a_bounded_filter() {
             "{query}"
         );
     }
-    let none = task(&service, "/api/v1/executions/retry?event_id=evt_none").await;
-    assert_eq!((&none["status"], &none["progress"]["examined"]), (&json!("succeeded"), &json!(0)));
+    for (path, param) in [
+        ("executions/retry?event_id=evt_none", "event_id"),
+        ("executions/retry?event_id=4711", "event_id"),
+        ("executions/retry?failure_group_id=zzz", "failure_group_id"),
+        ("events/replay?event_id=evt_none", "event_id"),
+    ] {
+        for dry_run in [false, true] {
+            let answer = service.post(&format!("/api/v1/{path}&dry_run={dry_run}")).await;
+            assert_eq!(answer.problem(404), "not_found", "{path}");
+            assert_eq!(answer.json()["param"], param, "{path}");
+        }
+    }
+    assert_eq!(service.database.count(rows::tasks()).await, 0);
+    assert_eq!(service.get("/failures/zzz").await.status, 404);
     let elsewhere = service.post("/api/v1/events/replay?all=true&destination=elsewhere").await;
     assert_eq!(elsewhere.problem(400), "bad_request");
 }
@@ -307,7 +319,7 @@ async fn a_replay_delivers_again_and_adds_destinations_configured_later() {
         next.sandbox.pages().iter().map(|page| page.text("EventId").unwrap().to_owned()).collect();
     events.sort();
     assert_eq!(events, ["evt_1", "evt_2"], "the existing page is updated, not duplicated");
-    assert_eq!(audited(&next).await, ["events.replayed events task_1"]);
+    assert_eq!(audited(&next).await, ["events.replayed task task_1"]);
 }
 
 #[tokio::test]

@@ -82,6 +82,17 @@ struct Row {
 }
 
 impl FailureGroups {
+    /// Whether there is a group with this key, also if none of its executions is failed now.
+    pub async fn exists(&self, key: &str) -> Result<bool, StoreError> {
+        let exists = sqlx::query_scalar!(
+            r#"select exists (select from eventbridge.failure_groups where key = $1) as "exists!""#,
+            key
+        )
+        .fetch_one(&self.reading)
+        .await?;
+        Ok(exists)
+    }
+
     /// A page of the groups with failed executions, the most recent failure first.
     ///
     /// Later pages keep the order of the first one: a failure that arrives meanwhile moves no group, so none

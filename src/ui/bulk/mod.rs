@@ -29,6 +29,9 @@ impl From<BulkError> for NotListed {
     fn from(error: BulkError) -> Self {
         match error {
             BulkError::Invalid(error) => Self::Invalid(super::elements::capital(&format!("{error}."))),
+            missing @ BulkError::NotFound { .. } => {
+                Self::Invalid(super::elements::capital(&format!("{missing}.")))
+            }
             BulkError::List(error) => error.into(),
             many @ BulkError::TooMany => Self::Failed(ErrorPage::conflict(super::elements::capital(
                 &format!("{many}. Nothing was changed."),
