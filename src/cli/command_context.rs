@@ -1,7 +1,8 @@
 //! What commands need of the service: its database, its sources and its destinations.
 
+use super::doctor::known_names;
 use super::environment;
-use super::local_state::LocalState;
+use super::local_state::{LocalState, PRIVATE_DATABASE};
 use crate::app::DEFAULT_KINDS;
 use crate::config::{self, Database, InstanceName, Reader, Vars};
 use crate::destinations;
@@ -9,9 +10,9 @@ use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::failure::with_remedy;
 use crate::domain::source::SourceCatalog;
 use crate::sources::Registry;
-use crate::store::{AddressError, MigrateError, Store};
+use crate::store::{self, AddressError, MigrateError, Store};
 use anyhow::{anyhow, bail};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// The setting that has the address of a service.
@@ -123,27 +124,55 @@ pub(super) async fn require_schema(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The settings of the service: those of the environment and `.env`. If they name no database, the others are
-/// those of the `dev` that runs in this folder, if one does.
+/// The settings of the service: those of the `dev` that runs in this folder, unless the environment or `.env` name
+/// another database; otherwise theirs.
 pub(super) fn settings() -> anyhow::Result<Vars> {
     let mut vars = environment::vars()?;
-    add_those_of_dev(&mut vars)?;
+    adopt_those_of_dev(&mut vars)?;
     Ok(vars)
 }
 
-/// Returns whether a `dev` runs in this folder and its settings were added.
-pub(super) fn add_those_of_dev(vars: &mut Vars) -> anyhow::Result<bool> {
-    if names_a_database(vars) {
-        return Ok(false);
+/// The settings of a running `dev` were taken.
+pub(super) struct OfDev {
+    /// The settings that are set here to something else than what `dev` began with.
+    pub(super) differing: Vec<String>,
+}
+
+/// Replaces all settings by those of the `dev` that runs in this folder; `None` if none runs, or if another database
+/// is set.
+pub(super) fn adopt_those_of_dev(vars: &mut Vars) -> anyhow::Result<Option<OfDev>> {
+    let mut of_dev = LocalState::here()?.settings_of_dev()?;
+    let is_same = DATABASES.iter().all(|name| vars.get(name) == of_dev.get(*name).map(String::as_str));
+    if of_dev.is_empty() || (names_a_database(vars) && !is_same) {
+        return Ok(None);
     }
-    let of_dev = LocalState::here()?.settings_of_dev()?;
-    for (name, text) in of_dev.iter().filter(|(name, _)| *name != LISTEN_ADDR) {
-        if !vars.is_meant(name) {
-            vars.set(name, text);
+    if of_dev.remove(PRIVATE_DATABASE).is_some() {
+        store::database_is_private();
+    }
+    let mut differing = Vec::new();
+    for name in settings_of(vars).union(&settings_of(&of_dev.iter().collect())) {
+        let theirs = of_dev.get(name);
+        if vars.get(name) == theirs.map(String::as_str).filter(|text| !text.is_empty()) {
+            continue;
+        }
+        // The address is the one that dev found free.
+        if vars.is_meant(name) && ![LISTEN_ADDR, "PORT"].contains(&name.as_str()) {
+            differing.push(name.clone());
+        }
+        match theirs {
+            Some(text) => vars.set(name, text),
+            None => vars.unset(name),
         }
     }
-    add_address(vars, &of_dev);
-    Ok(!of_dev.is_empty())
+    Ok(Some(OfDev { differing }))
+}
+
+/// The names of all settings, for the instances that these settings name.
+fn settings_of(vars: &Vars) -> BTreeSet<String> {
+    let mut reader = Reader::new(vars);
+    let (sources, destinations) =
+        (config::sources(&mut reader, DEFAULT_KINDS), config::instances(&mut reader, DEFAULT_KINDS));
+    known_names(&sources, &destinations)
 }
 
 /// Adds the address of the `dev` that runs in this folder, unless the settings have one.
@@ -161,8 +190,11 @@ fn add_address(vars: &mut Vars, of_dev: &BTreeMap<String, String>) {
     }
 }
 
+/// The settings that name a database.
+const DATABASES: [&str; 3] = ["DATABASE_URL", "POSTGRES_HOST", "POSTGRES_DB"];
+
 fn names_a_database(vars: &Vars) -> bool {
-    ["DATABASE_URL", "POSTGRES_HOST", "POSTGRES_DB"].iter().any(|name| vars.is_meant(name))
+    DATABASES.iter().any(|name| vars.is_meant(name))
 }
 
 /// What to do if no setting names a database because the `dev` of this folder has stopped; `None` if there is

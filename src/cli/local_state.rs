@@ -6,6 +6,9 @@ use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 
+/// Stands beside the settings of `dev` if its database is the private one.
+pub(super) const PRIVATE_DATABASE: &str = "(private database)";
+
 /// The checkout that a command runs in, and the files that `dev` keeps there. Only their owner can read them.
 #[derive(Debug, Clone)]
 pub(super) struct LocalState {
@@ -22,7 +25,7 @@ impl LocalState {
         Ok(Self { checkout })
     }
 
-    /// What the `dev` that runs in this checkout has set, such as the address of its database; nothing if none
+    /// All settings of the `dev` that runs in this checkout, whether the user or `dev` itself set them; nothing if none
     /// runs.
     pub(super) fn settings_of_dev(&self) -> anyhow::Result<BTreeMap<String, String>> {
         let path = self.settings_path();

@@ -55,6 +55,19 @@ use clap::{Parser, Subcommand};
 use std::future::Future;
 use std::process::ExitCode;
 
+/// The exit code for missing or wrong arguments, as clap's own.
+const WRONG_ARGUMENTS: u8 = 2;
+
+/// Arguments are missing, or do not fit together, in a way that clap cannot check.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongArguments(String);
+
+/// An error about arguments, which sets the exit code.
+fn wrong_arguments(what: impl Into<String>) -> anyhow::Error {
+    WrongArguments(what.into()).into()
+}
+
 /// Receives Stripe webhooks, commits them to Postgres and delivers each one to Notion.
 #[derive(Debug, Parser)]
 #[command(name = "eventbridge", version, about)]
@@ -89,7 +102,7 @@ enum Command {
     Retry(retry::RetryArgs),
     /// Deliver events again, including to destinations that were added since
     Replay(replay::ReplayArgs),
-    /// Cancel pending executions
+    /// Cancel pending executions, or a bulk task that is not finished
     Cancel(cancel::CancelArgs),
     /// Acknowledge a failure group, so that alerts no longer report it
     Acknowledge(acknowledge::AcknowledgeArgs),
@@ -132,7 +145,7 @@ pub fn main() -> ExitCode {
     };
     done.unwrap_or_else(|error| {
         eprintln!("eventbridge: {error:#}");
-        ExitCode::FAILURE
+        if error.is::<WrongArguments>() { ExitCode::from(WRONG_ARGUMENTS) } else { ExitCode::FAILURE }
     })
 }
 

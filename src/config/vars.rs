@@ -33,6 +33,13 @@ impl Vars {
         self.texts.insert(name.into(), text.into());
     }
 
+    /// Removes a name, as if it had never been given.
+    pub fn unset(&mut self, name: &str) {
+        self.texts.remove(name);
+        self.unreadable.remove(name);
+        self.quoted.remove(name);
+    }
+
     /// Sets a name to a text that had quotes around it. A [`Reader`](super::Reader) warns of this when the name
     /// is read.
     pub fn set_unquoted(&mut self, name: impl Into<String>, text: impl Into<String>) {

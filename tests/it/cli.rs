@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use eventbridge::http_client;
 use secrecy::ExposeSecret;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::future::IntoFuture;
 use std::os::unix::fs::PermissionsExt;
@@ -139,11 +139,13 @@ async fn dev_keeps_its_data_after_a_kill_and_leaves_no_server_behind() {
     let done = output(&mut trigger).await;
     let printed = text(&done.stdout);
     assert!(done.status.success(), "{printed}{}", text(&done.stderr));
-    assert_eq!(
-        printed.lines().filter(|line| line.starts_with("200 ") && line.contains("\"accepted\":true")).count(),
-        2,
-        "{printed}"
-    );
+    let report: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(report["accepted"], 2, "{report}");
+    for sent in report["sent"].as_array().unwrap() {
+        assert_eq!((&sent["status"], &sent["answer"]["accepted"]), (&json!(200), &json!(true)), "{report}");
+        let page = dev.http.get(sent["url"].as_str().unwrap()).send().await.unwrap();
+        assert_eq!(page.status(), 200, "{report}");
+    }
     let delivered = dev.delivered(2).await;
     let secret = folder.path().join(".eventbridge/stripe-webhook-secret");
     assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
@@ -167,7 +169,8 @@ async fn dev_keeps_its_data_after_a_kill_and_leaves_no_server_behind() {
     for arguments in [&["doctor"][..], &["status"], &["why", "in_none"]] {
         let done = output(eventbridge(folder.path()).args(arguments)).await;
         let said = format!("{}{}", text(&done.stdout), text(&done.stderr)).replace('\n', " ");
-        assert!(!done.status.success() && said.contains("it is not running"), "{arguments:?}: {said}");
+        assert!(!done.status.success() && said.contains("is not running"), "{arguments:?}: {said}");
+        assert!(!said.contains("is missing"), "only what matters is shown: {said}");
     }
 
     let dev = Dev::start(folder.path()).await;
@@ -260,6 +263,34 @@ async fn dev_sends_samples_and_rejects_unknown_names() {
         dev.http.get(dev.webhook.join("/openapi.json").unwrap()).send().await.unwrap().json().await.unwrap();
     assert!(description["paths"]["/api/v1/dev/trigger"].is_object());
     dev.delivered(4).await;
+    dev.stop().await;
+}
+
+#[tokio::test]
+async fn doctor_next_to_dev_has_all_of_its_settings() {
+    let folder = TempDir::new().unwrap();
+    let database = Database::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let receiver = format!("http://{}/alerts", listener.local_addr().unwrap());
+    let router = Router::new().fallback(|| async { StatusCode::OK });
+    let serving = tokio::spawn(axum::serve(listener, router).into_future());
+    let mut command = eventbridge(folder.path());
+    command.env("ALERT_URL", &receiver).env("STRIPE_WEBHOOK_SECRET", "whsec_of_the_shell");
+    let dev = Dev::start_by(command, Some(&database)).await;
+    let run = async |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = eventbridge(folder.path());
+        command.env("DATABASE_URL", database.url().expose_secret()).args(arguments).envs(variables.to_vec());
+        output(&mut command).await
+    };
+    let checked = run(&["doctor", "--alert-test", "--json"], &[]).await;
+    let report = text(&checked.stdout);
+    assert!(report.contains("accepted a test alert") && !report.contains("\"problem\""), "{report}");
+    // A shell without its secret signs with it all the same.
+    assert!(run(&["trigger", "invoice.paid"], &[]).await.status.success());
+    let other = run(&["doctor", "--json"], &[("ALERT_PAUSED_MINUTES", "7")]).await;
+    let report = text(&other.stdout);
+    assert!(report.contains("running dev: ALERT_PAUSED_MINUTES"), "{report}");
+    serving.abort();
     dev.stop().await;
 }
 

@@ -6,6 +6,8 @@ use super::browser_trigger;
 use super::sender::{self, Sender};
 use crate::alerts;
 use crate::app::{DEFAULT_KINDS, Parts, Role, Service};
+use crate::cli::doctor::known_names;
+use crate::cli::local_state::PRIVATE_DATABASE;
 use crate::cli::{command_context, environment};
 use crate::config::{InstanceName, Reader, Settings, Vars};
 use crate::destinations;
@@ -13,7 +15,7 @@ use crate::domain::source::SourceCatalog;
 use crate::health;
 use crate::sources::Registry;
 use crate::sources::stripe::{self, NamedSecret};
-use crate::store::MigrateError;
+use crate::store::{self, MigrateError};
 use crate::ui::{Playground, SampleError, SendSample};
 use anyhow::Context;
 use notion_sandbox::{RunningSandbox, Sandbox, SandboxError, SandboxOptions, Template};
@@ -55,26 +57,17 @@ pub(super) struct DevEnvironment {
     pub sandbox: Option<RunningSandbox>,
     /// The private server, if no other database is configured.
     pub postgres: Option<PrivatePostgres>,
-    /// What was filled in, so that other commands find the same.
+    /// All settings, also those that were filled in, so that other commands use the same.
     pub settings: BTreeMap<String, String>,
 }
 
-/// The settings that may be filled in.
-const FILLED_IN: [&str; 6] = [
-    "DATABASE_URL",
-    "STRIPE_WEBHOOK_SECRET",
-    "NOTION_API_URL",
-    "NOTION_API_KEY",
-    "NOTION_DATABASE_ID",
-    "NOTION_DATA_SOURCE_ID",
-];
+/// The settings of the address: other commands find the one at which it listens.
+const ADDRESS: [&str; 2] = ["LISTEN_ADDR", "PORT"];
 
 impl DevEnvironment {
     /// Starts all parts in order. If one fails, those that were started stop.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let Options { mut vars, data_lifetime, sandbox_journal, fallback_secrets, free_ports } = options;
-        // What is set already, other commands find too, and it may be a secret.
-        let missing: Vec<_> = FILLED_IN.into_iter().filter(|name| !vars.is_meant(name)).collect();
         let mut settings = development_settings(&vars)?;
         if free_ports {
             settings.listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -88,6 +81,7 @@ impl DevEnvironment {
         if let Some(postgres) = &postgres {
             settings.database.url = SecretString::from(postgres.url());
             vars.set("DATABASE_URL", postgres.url());
+            store::database_is_private();
         }
         let sandbox = if vars.is_meant("NOTION_API_KEY") {
             None
@@ -101,6 +95,7 @@ impl DevEnvironment {
         environment::log_warnings(&mut reader);
         let (instances, alerts, thresholds) = reader.finish((instances, alerts, thresholds))?;
 
+        let names = known_names(&settings.sources, &settings.instances);
         let store = command_context::connect(&settings.database, settings.database_connections)?;
         if let Err(error) = store.db.migrate().await {
             let advice = advice(&error, postgres.as_ref());
@@ -120,9 +115,13 @@ impl DevEnvironment {
             playground: Some(playground(sender.clone(), sandbox.as_ref())),
         });
         let base_url = format!("http://localhost:{}", address.port());
-        let set = |name: &&str| Some(((*name).to_owned(), vars.get(name)?.to_owned()));
-        let mut settings: BTreeMap<_, _> = missing.iter().filter_map(set).collect();
+        let given = names.into_iter().filter(|name| vars.is_given(name) && !ADDRESS.contains(&name.as_str()));
+        let mut settings: BTreeMap<_, _> =
+            given.map(|name| (name.clone(), vars.get(&name).unwrap_or_default().to_owned())).collect();
         settings.insert("LISTEN_ADDR".to_owned(), address.to_string());
+        if postgres.is_some() {
+            settings.insert(PRIVATE_DATABASE.to_owned(), String::new());
+        }
         Ok(Self { service, listener, base_url, secret, sender, sandbox, postgres, settings })
     }
 

@@ -1,18 +1,25 @@
-//! `eventbridge trigger`: sends signed samples to a running service and prints the answers.
+//! `eventbridge trigger`: sends signed samples to a running service, and reports where they are shown.
 
-use super::sender;
+use super::sender::{self, SampleDelivery};
 use crate::cli::local_state::LocalState;
-use crate::cli::output::counted;
-use crate::cli::secret_files;
-use crate::cli::{command_context, environment};
+use crate::cli::output::{counted, prints_json};
+use crate::cli::prompt::plain;
+use crate::cli::{command_context, environment, secret_files, wrong_arguments};
 use crate::config::{self, InstanceName, Reader};
 use crate::sources::stripe;
 use anyhow::{Context, anyhow, bail};
 use secrecy::SecretString;
+use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use url::Url;
+
+/// The setting with the webhook's secrets.
+const SECRET: &str = "STRIPE_WEBHOOK_SECRET";
+
+/// The path of the webhook.
+const WEBHOOK_PATH: &str = "/api/v1/webhooks/";
 
 /// The webhook of `dev` with its default address.
 const DEFAULT_URL: &str = "http://localhost:8000/api/v1/webhooks/stripe";
@@ -37,15 +44,25 @@ pub(in crate::cli) struct TriggerArgs {
     /// Creates the same objects again: events of one seed have the same customer, invoice and payment
     #[arg(long)]
     seed: Option<u64>,
+    /// Prints JSON, which is the default if the output is not a terminal; the list of types is text unless asked for
+    #[arg(long)]
+    json: bool,
 }
+
+/// The most events that are listed one by one on a terminal.
+const LISTED_MAX: usize = 20;
 
 pub(super) async fn run(args: TriggerArgs) -> anyhow::Result<ExitCode> {
     if args.secret.is_some() {
-        bail!(
-            "--secret is no longer accepted, because other users of this machine can read it there: set STRIPE_WEBHOOK_SECRET, or give --secret-file"
-        );
+        return Err(wrong_arguments(
+            "--secret is no longer accepted, because other users of this machine can read it there: set STRIPE_WEBHOOK_SECRET, or give --secret-file",
+        ));
     }
     let Some(name) = args.name else {
+        if args.json {
+            println!("{}", json!({"samples": sender::names().collect::<Vec<_>>()}));
+            return Ok(ExitCode::SUCCESS);
+        }
         println!("Samples:");
         for name in sender::names() {
             println!("  {name}");
@@ -55,19 +72,82 @@ pub(super) async fn run(args: TriggerArgs) -> anyhow::Result<ExitCode> {
     let first_seed = args.seed.unwrap_or_else(rand::random);
     let samples = (0..u64::from(args.count))
         .map(|offset| sender::samples_of(&name, first_seed.wrapping_add(offset)))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+        .collect::<anyhow::Result<Vec<_>>>()
+        .map_err(|error| wrong_arguments(error.to_string()))?;
     let url = args.url.map_or_else(url_by_settings, Ok)?;
-    let sender = sender::Sender::new(url, secret(args.secret_file.as_deref())?)?;
-    let mut refused = 0_u64;
+    let sender = sender::Sender::new(url.clone(), secret(args.secret_file.as_deref())?)?;
+    let prints_json = prints_json(args.json);
+    let mut sent = Vec::new();
     for sample in samples.into_iter().flatten() {
-        let sent = sender.send(sample).await?;
-        println!("{} {} {} {}", sent.status, sent.event_id, sent.event_type, sent.answer);
-        refused += u64::from(!sent.is_accepted());
+        let one = match sender.send(sample).await {
+            Ok(one) => one,
+            // Those before it were sent.
+            Err(error) => {
+                print_end(&url, &sent, prints_json);
+                return Err(error);
+            }
+        };
+        if !prints_json && (sent.len() < LISTED_MAX || !one.is_accepted()) {
+            println!("{}", sentence(&url, &one));
+        }
+        sent.push(one);
     }
+    print_end(&url, &sent, prints_json);
+    let refused = count_of(&sent, |one| !one.is_accepted());
     if refused > 0 {
         bail!("not accepted: {}", counted(refused, "event"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What became of one event.
+fn sentence(webhook: &Url, sent: &SampleDelivery) -> String {
+    let SampleDelivery { event_id, event_type, status, answer } = sent;
+    if !sent.is_accepted() {
+        let why =
+            answer.get("detail").and_then(Value::as_str).map_or_else(|| answer.to_string(), str::to_owned);
+        return format!("{event_type} was not accepted ({status}): {}", plain(&why));
+    }
+    format!("{event_type} is stored as {event_id}: {}", page_of(webhook, event_id))
+}
+
+/// The page of an event in the dashboard of the service that has this webhook.
+fn page_of(webhook: &Url, event_id: &str) -> String {
+    // A base path precedes the webhook's own path.
+    let base = webhook.as_str().split(WEBHOOK_PATH).next().unwrap_or_default();
+    format!("{}/events/{event_id}", base.trim_end_matches('/'))
+}
+
+/// After all events: what to do next, or all of it as JSON.
+fn print_end(webhook: &Url, sent: &[SampleDelivery], prints_json: bool) {
+    let accepted = count_of(sent, SampleDelivery::is_accepted);
+    if prints_json {
+        let events: Vec<_> = sent
+            .iter()
+            .map(|one| {
+                json!({
+                    "event_id": one.event_id,
+                    "type": one.event_type,
+                    "status": one.status,
+                    "answer": one.answer,
+                    "url": one.is_accepted().then(|| page_of(webhook, &one.event_id)),
+                })
+            })
+            .collect();
+        println!("{}", json!({"accepted": accepted, "sent": events}));
+        return;
+    }
+    let hidden = sent.len().saturating_sub(LISTED_MAX);
+    if hidden > 0 {
+        println!("… {} in all.", counted(accepted, "event"));
+    }
+    if let Some(last) = sent.iter().rev().find(|one| one.is_accepted()) {
+        println!("To see what becomes of it: eventbridge why {}", last.event_id);
+    }
+}
+
+fn count_of(sent: &[SampleDelivery], is_meant: impl Fn(&SampleDelivery) -> bool) -> u64 {
+    u64::try_from(sent.iter().filter(|one| is_meant(one)).count()).unwrap_or(u64::MAX)
 }
 
 /// The webhook of `dev`, from its settings or those of this command.
@@ -92,7 +172,12 @@ fn secret(file: Option<&Path>) -> anyhow::Result<SecretString> {
         let text = secret_files::secret(path).map_err(|why| anyhow!("--secret-file {why}"))?;
         return Ok(SecretString::from(text));
     }
-    let vars = environment::vars()?;
+    let mut vars = environment::vars()?;
+    if !vars.is_meant(SECRET)
+        && let Some(of_dev) = LocalState::here()?.settings_of_dev()?.remove(SECRET)
+    {
+        vars.set(SECRET, of_dev);
+    }
     let mut reader = Reader::new(&vars);
     let secrets = stripe::webhook_secrets(&mut reader, &InstanceName::of_kind(stripe::KIND.name));
     if let Some(first) = reader.finish(secrets)?.into_iter().next() {

@@ -8,6 +8,9 @@ mod database;
 mod report;
 mod settings;
 
+pub(super) use settings::known_names;
+
+use super::command_context::OfDev;
 use super::delivery_context::CommandDeliveryContext;
 use super::{command_context, environment, output, paragraph, prompt};
 use crate::alerts::{self, AlertSettings};
@@ -48,14 +51,20 @@ pub(super) struct DoctorArgs {
 pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut sections = Vec::new();
     let (mut vars, mut setting_findings) = read_settings();
-    let is_dev = command_context::add_those_of_dev(&mut vars)?;
-    let stopped = command_context::stopped_dev(&vars)?;
+    let of_dev = command_context::adopt_those_of_dev(&mut vars)?;
+    let has_dev_stopped = command_context::stopped_dev(&vars)?.is_some();
     let mut reader = Reader::new(&vars);
-    let settings = if is_dev {
+    let settings = if let Some(OfDev { differing }) = &of_dev {
         setting_findings.push(Finding::note("these are the settings of the dev that runs in this folder"));
+        setting_findings.extend(outdated_in_dev(differing));
+        Settings::for_development(&mut reader, DEFAULT_KINDS)
+    } else if has_dev_stopped {
+        setting_findings.push(Finding::problem(
+            "dev is not running here. It keeps its data, and no other database is set",
+            "start it with \"eventbridge dev\" (or \"cargo run -- dev\"); for production, set DATABASE_URL",
+        ));
         Settings::for_development(&mut reader, DEFAULT_KINDS)
     } else {
-        setting_findings.extend(stopped.map(Finding::note));
         Settings::for_production(&mut reader, DEFAULT_KINDS)
     };
     let sources = Registry::configure(&mut reader, &settings.sources);
@@ -63,7 +72,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let alerts = alerts::settings(&mut reader);
     let thresholds = health::thresholds(&mut reader);
     setting_findings.extend(reader.take_warnings().into_iter().map(doubtful_setting));
-    setting_findings.extend(wrong_settings(reader));
+    setting_findings.extend(wrong_settings(reader, has_dev_stopped));
     setting_findings.extend(settings::names(&settings.sources, &settings.instances));
     setting_findings.extend(settings::log_level(vars.get("LOG_LEVEL").or_else(|| vars.get("RUST_LOG"))));
     if setting_findings.iter().all(|finding| finding.level == Level::Note) {
@@ -146,11 +155,22 @@ fn doubtful_setting(warning: SettingError) -> Finding {
     Finding::warning(format!("{setting} {message}"), format!("correct {setting}; .env-model describes it"))
 }
 
-fn wrong_settings(reader: Reader<'_>) -> Vec<Finding> {
+/// What the running `dev` does not know yet.
+fn outdated_in_dev(differing: &[String]) -> Option<Finding> {
+    if differing.is_empty() {
+        return None;
+    }
+    let what = format!("set here, but not (or otherwise) in the running dev: {}", differing.join(", "));
+    Some(Finding::note(what).with_remedy("restart dev to use them"))
+}
+
+/// The problems of settings. A `dev` that is not running would fill in those that are missing.
+fn wrong_settings(reader: Reader<'_>, dev_fills_in: bool) -> Vec<Finding> {
     let Err(error) = reader.finish(()) else { return Vec::new() };
     error
         .problems
         .into_iter()
+        .filter(|problem| !(dev_fills_in && problem.is_missing()))
         .map(|problem| {
             Finding::problem(
                 problem.to_string(),

@@ -46,7 +46,10 @@ pub(super) fn log_level(directives: Option<&str>) -> Option<Finding> {
 }
 
 /// Every setting, including those of these instances.
-fn known_names(sources: &[InstanceName], destinations: &[InstanceName]) -> BTreeSet<String> {
+pub(in crate::cli) fn known_names(
+    sources: &[InstanceName],
+    destinations: &[InstanceName],
+) -> BTreeSet<String> {
     let of_model = || {
         MODEL.lines().filter_map(|line| {
             let (name, _) = line.strip_prefix('#').unwrap_or(line).split_once('=')?;
