@@ -4,13 +4,13 @@
 //! because it was killed or lost the database, is continued by the service.
 
 use super::command_context::CommandContext;
-use super::environment;
 use super::progress::Count;
+use super::{environment, wrong_arguments};
 use crate::bulk::{Bulk, BulkError, BulkFilter, Counted, Setbacks};
 use crate::domain::audit::Caller;
 use crate::domain::task::TaskStatus;
 use crate::store::{CancelTaskResult, ListError, StoreError, TaskRow, WINDOW_DAYS_MAX};
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -63,8 +63,7 @@ pub(super) async fn run(
             let _released = doing.bulk.tasks.release(process).await;
             return Err(error).with_context(|| {
                 format!(
-                    "{id} is not finished, and the service continues it; to cancel it: its page in the dashboard \
-                     (/tasks/{id}), or POST /api/v1/tasks/{id}/cancel"
+                    "{id} is not finished, and the service continues it; to cancel it, run eventbridge cancel {id}"
                 )
             });
         }
@@ -171,12 +170,13 @@ fn with_flags(error: BulkError) -> anyhow::Error {
     match error {
         BulkError::List(ListError::TimeRangeRequired { after, before }) => {
             let flag = |parameter: &str| format!("--{}", parameter.replace('_', "-"));
-            anyhow!(
+            wrong_arguments(format!(
                 "this filter requires a time range of at most {WINDOW_DAYS_MAX} days: add {} and, if that is longer ago, {}",
                 flag(after),
                 flag(before)
-            )
+            ))
         }
+        invalid @ BulkError::Invalid(_) => wrong_arguments(invalid.to_string()),
         other => other.into(),
     }
 }

@@ -1,7 +1,7 @@
 //! `eventbridge prune`: removes now what retention would remove in the background.
 
 use super::progress::Progress;
-use super::{command_context, environment, output, prompt};
+use super::{command_context, environment, output, prompt, wrong_arguments};
 use crate::config::{self, RETENTION_DAYS_MIN, Reader};
 use crate::domain::audit::{Action, Subject, SubjectKind};
 use crate::domain::parse_time::parse_time;
@@ -92,7 +92,9 @@ fn work(args: &PruneArgs, retention: config::Retention) -> anyhow::Result<Vec<(R
         let work: Vec<_> =
             by_settings.into_iter().filter_map(|(removal, age)| Some((removal, Cutoff::Age(age?)))).collect();
         if work.is_empty() {
-            bail!("no age is set: set RETENTION_DAYS or RETENTION_PAYLOAD_DAYS, or give --before <date>");
+            return Err(wrong_arguments(
+                "no age is set: set RETENTION_DAYS or RETENTION_PAYLOAD_DAYS, or give --before <date>",
+            ));
         }
         return Ok(work);
     };
@@ -102,11 +104,11 @@ fn work(args: &PruneArgs, retention: config::Retention) -> anyhow::Result<Vec<(R
     let now: DateTime<Utc> = SystemTime::now().into();
     let newest = now - TimeDelta::from_std(Duration::from_hours(24 * RETENTION_DAYS_MIN))?;
     if before > newest {
-        bail!(
+        return Err(wrong_arguments(format!(
             "--before must be at least {RETENTION_DAYS_MIN} days ago: an event that arrives again after its row \
              was removed would count as new, and a sender can repeat an event for a month. --payloads removes \
              only the payloads, of any age"
-        );
+        )));
     }
     Ok(vec![(Removal::Rows, Cutoff::Before(before))])
 }

@@ -5,7 +5,7 @@
 
 use super::command_context::CommandContext;
 use super::progress::Count;
-use super::{bulk_filter, output, signals};
+use super::{bulk_filter, output, signals, wrong_arguments};
 use crate::bulk::{BulkFilter, ReplayFilter};
 use crate::domain::destination_summary::seconds_for;
 use crate::domain::event::EventKey;
@@ -51,12 +51,12 @@ pub(super) struct ReplayArgs {
 }
 
 pub(super) async fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
+    let filter = filter_of(&args)?;
     let context = CommandContext::open_migrated().await?;
     args.destination.as_deref().map(|name| context.destination(name)).transpose()?;
     if let Some(event) = &args.event {
         require_event(&context, event).await?;
     }
-    let filter = filter_of(&args)?;
     let stop = signals::stop_requested()?;
     let progress = Count::of("events");
     let outcome = bulk_filter::run(&context, &filter, args.dry_run, &progress, &stop).await?;
@@ -106,9 +106,9 @@ fn filter_of(args: &ReplayArgs) -> anyhow::Result<BulkFilter> {
         || args.object_id.is_some()
         || args.received_after.is_some();
     if !is_filtered && args.account.is_none() && args.status.is_none() {
-        bail!(
-            "specify what to replay: the id of an event, --type, --object-id, --status, --account or --received-after"
-        );
+        return Err(wrong_arguments(
+            "specify what to replay: the id of an event, --type, --object-id, --status, --account or --received-after",
+        ));
     }
     Ok(BulkFilter::Replay(ReplayFilter {
         event_id: args.event.clone(),

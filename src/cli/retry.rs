@@ -6,14 +6,13 @@
 use super::command_context::CommandContext;
 use super::output::Refusals;
 use super::progress::Count;
-use super::{bulk_filter, environment, output, signals};
+use super::{bulk_filter, environment, output, signals, wrong_arguments};
 use crate::bulk::{BulkFilter, RetryFilter};
 use crate::domain::destination_summary::seconds_for;
 use crate::domain::event::EventKey;
 use crate::domain::execution::{Change, ExecutionId, Status};
 use crate::domain::parse_time::parse_time;
 use crate::store::{Counts, RetryResult};
-use anyhow::bail;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use std::process::ExitCode;
@@ -67,11 +66,12 @@ struct Totals {
 }
 
 pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
+    let filter = if args.ids.is_empty() { Some(filter_of(&args)?) } else { None };
     let context = CommandContext::open_migrated().await?;
-    let (totals, outcome) = if args.ids.is_empty() {
+    let (totals, outcome) = if let Some(filter) = filter {
         let stop = signals::stop_requested()?;
         let progress = Count::of("executions");
-        let outcome = bulk_filter::run(&context, &filter_of(&args)?, args.dry_run, &progress, &stop).await?;
+        let outcome = bulk_filter::run(&context, &filter, args.dry_run, &progress, &stop).await?;
         let by_destination = outcome.counted.queued();
         let retried = by_destination.values().sum();
         (Totals { retried, by_destination, refused: Refusals::default() }, Some(outcome))
@@ -86,9 +86,10 @@ pub(super) async fn run(args: RetryArgs) -> anyhow::Result<ExitCode> {
     let task = outcome.as_ref().and_then(|outcome| outcome.task.as_ref()).map(|task| task.id.to_string());
     if output::prints_json(args.json) {
         let refused = totals.refused.as_json();
+        let count = if args.dry_run { "count" } else { "retried" };
         println!(
             "{}",
-            json!({"dry_run": args.dry_run, "retried": totals.retried, "delivery_seconds": seconds, "task_id": task,
+            json!({"dry_run": args.dry_run, count: totals.retried, "delivery_seconds": seconds, "task_id": task,
                    "refused": refused})
         );
     } else {
@@ -107,10 +108,10 @@ fn filter_of(args: &RetryArgs) -> anyhow::Result<BulkFilter> {
     let is_filtered =
         args.failed || args.failure.is_some() || args.destination.is_some() || args.types.is_some();
     if !is_filtered && args.error_class.is_none() && args.created_after.is_none() {
-        bail!(
+        return Err(wrong_arguments(
             "specify what to retry: ids of executions, --failed for all, or a filter: --failure GROUP, --destination, \
-             --type, --error-class, --created-after"
-        );
+             --type, --error-class, --created-after",
+        ));
     }
     Ok(BulkFilter::Retry(RetryFilter {
         status: Some(Status::Failed.as_str().to_owned()),

@@ -5,11 +5,11 @@
 
 use super::command_context::CommandContext;
 use super::prompt::plain;
-use super::{command_context, environment, output, paragraph, signals, table};
+use super::{command_context, output, paragraph, signals, table};
 use crate::config::Reader;
 use crate::domain::humanize::humanize_age;
 use crate::health::{
-    self, Assessment, Destination, Finding, HealthStore, Scope, Snapshot, Thresholds, assess,
+    self, Assessment, Destination, Finding, HealthStore, Scope, Snapshot, Thresholds, Urgency, assess,
     database_unavailable,
 };
 use crate::store::{OldestPending, StoreError};
@@ -92,6 +92,9 @@ async fn show(context: &CommandContext, json: bool, before: &str) -> ExitCode {
         for sentence in found.sentences() {
             println!("{}", paragraph::wrapped(&plain(&sentence), 0, columns));
         }
+        if let Some(line) = found.urgency() {
+            println!("{}", paragraph::wrapped(&plain(&line), 0, columns));
+        }
         if let Found::Assessed(snapshot, _) = &found
             && !snapshot.destinations.is_empty()
         {
@@ -134,7 +137,7 @@ async fn load(context: &CommandContext) -> Result<Snapshot, NotRead> {
 
 /// The thresholds of the service; if a setting is wrong, its default.
 fn thresholds() -> Thresholds {
-    let vars = environment::vars().unwrap_or_default();
+    let vars = command_context::settings().unwrap_or_default();
     health::thresholds(&mut Reader::new(&vars))
 }
 
@@ -164,6 +167,21 @@ impl Found {
             Self::Assessed(snapshot, assessment) => assessment.in_utc(snapshot.now),
             Self::NoDatabase(_, error) | Self::Unknown(error) => vec![format!("{error}.")],
         }
+    }
+
+    /// Whether the findings can wait for the morning, as their alerts would; `None` without findings.
+    fn urgency(&self) -> Option<String> {
+        let of = |urgency: Urgency| {
+            let headlines: Vec<_> = self
+                .findings()
+                .iter()
+                .filter(|finding| finding.matter.urgency() == urgency)
+                .map(|finding| finding.headline.as_str())
+                .collect();
+            (!headlines.is_empty()).then(|| format!("{} ({})", urgency.as_str(), headlines.join("; ")))
+        };
+        let levels: Vec<_> = [Urgency::Wake, Urgency::Morning].into_iter().filter_map(of).collect();
+        (!levels.is_empty()).then(|| format!("Urgency: {}.", levels.join(", ")))
     }
 
     fn level(&self) -> &'static str {

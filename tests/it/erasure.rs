@@ -198,14 +198,9 @@ async fn an_equal_id_of_another_account_or_mode_is_another_customer() {
         assert!(why.contains(place), "{place} in {why}");
     }
     let by_address = forget(&service, &["jane@example.com", "--dry-run"]).await;
-    let printed = text(&by_address.stdout);
-    assert!(
-        printed.starts_with(
-            "2 events name jane@example.com or cus_Same1 (stripe, account acct_1, test mode).\n"
-        ),
-        "{printed}{}",
-        text(&by_address.stderr)
-    );
+    let counted = done(&by_address);
+    let same = json!([{"id": "cus_Same1", "source": "stripe", "account": "acct_1", "livemode": false}]);
+    assert_eq!((&counted["events"], &counted["customers"]), (&json!(2), &same), "{counted}");
     // Without --yes, the question names account and mode.
     let asked = forget(&service, &["cus_Same1", "--account", "own", "--mode", "live"]).await;
     assert!(text(&asked.stderr).contains("cus_Same1 (stripe, own account, live mode)"), "{asked:?}");
@@ -246,9 +241,9 @@ async fn bodies_are_kept_while_pages_cannot_be_removed_so_a_repeated_run_finds_t
     assert_eq!(service.sandbox.page_count(), 1);
 
     let second = erase(&[]).await;
-    let printed = text(&second.stdout);
-    assert!(second.status.success() && printed.contains("Payloads removed: 2"), "{printed}");
+    assert!(second.status.success(), "{second:?}");
+    assert_eq!(done(&second)["payloads_removed"], 2);
     assert_eq!(service.sandbox.page_count(), 0);
-    let third = text(&erase(&[]).await.stdout);
-    assert!(third.contains("Nothing was removed") && !third.contains("Payloads"), "{third}");
+    let third = done(&erase(&[]).await);
+    assert_eq!((&third["events"], &third["payloads_removed"]), (&json!(0), &json!(0)), "{third}");
 }

@@ -255,7 +255,7 @@ async fn retry_accepts_numbers_or_a_filter_and_is_audited() {
     post(&service, "evt_2").await;
     service.until_finished(2).await;
     let dry = json_of(&eventbridge(&service, &["retry", "--failed", "--dry-run"]).await);
-    assert_eq!((dry["retried"].clone(), dry["dry_run"].clone()), (json!(1), json!(true)));
+    assert_eq!((dry["count"].clone(), dry["dry_run"].clone()), (json!(1), json!(true)));
     assert_eq!(service.executions().await[0]["status"], "failed");
     let unbounded = eventbridge(&service, &["retry", "--destination", "notion"]).await;
     assert!(String::from_utf8_lossy(&unbounded.stderr).contains("--created-after"), "{unbounded:?}");
@@ -451,12 +451,13 @@ async fn cancel_affects_only_pending_executions() {
     eventbridge(&service, &["pause", "notion", "--note", "not now"]).await;
     post(&service, "evt_2").await;
     let dry = json_of(&eventbridge(&service, &["cancel", "2", "--dry-run"]).await);
-    assert_eq!(dry, json!({"dry_run": true, "cancelled": 1, "refused": []}));
+    assert_eq!(dry, json!({"dry_run": true, "count": 1, "tasks": [], "refused": []}));
     assert_eq!(service.executions().await[1]["status"], "pending");
     for arguments in [&["cancel", "1", "2", "99", "--dry-run"][..], &["cancel", "1", "2", "99"]] {
         let done = eventbridge(&service, arguments).await;
         let report = json_of(&done);
-        assert_eq!((done.status.code(), &report["cancelled"]), (Some(1), &json!(1)), "{report}");
+        let count = if report["dry_run"] == true { "count" } else { "cancelled" };
+        assert_eq!((done.status.code(), &report[count]), (Some(1), &json!(1)), "{report}");
         let refused: Vec<_> =
             report["refused"].as_array().unwrap().iter().map(|one| one["execution_id"].clone()).collect();
         assert_eq!(refused, [1, 99], "{report}");

@@ -65,7 +65,7 @@ async fn a_task_whose_process_died_is_continued_after_the_last_page_that_was_com
     }
     assert_eq!((task.status, task.examined, task.queued()["notion"]), (TaskStatus::Succeeded, 10, 10));
     assert_eq!(queued(&database).await, 10);
-    let pages = rows::audit().about("executions", &task.id.to_string());
+    let pages = rows::audit().about("task", &task.id.to_string());
     assert_eq!(database.count(pages.action("executions.retried").by("ops").quoting("mended")).await, 4);
 }
 
@@ -309,11 +309,41 @@ async fn a_command_that_gives_up_leaves_its_task_to_the_service_at_once_and_repo
     let given_up = output(command).await;
     assert!(!given_up.status.success(), "{given_up:?}");
     let message = text(&given_up.stderr);
-    for words in ["task_1", "the service continues it", "/api/v1/tasks/task_1/cancel", "refused by a test"] {
+    for words in ["task_1", "the service continues it", "eventbridge cancel task_1", "refused by a test"] {
         assert!(message.contains(words), "{words}: {message}");
     }
     let next = bulk_over(&database).hold(None, Uuid::new_v4()).await.unwrap();
     assert_eq!(next.expect("nobody holds it").id, TaskId(1));
+}
+
+#[tokio::test]
+async fn a_command_cancels_a_task_and_names_what_it_cannot_cancel() {
+    let (database, bulk, task) = with_task(3).await;
+    let folder = TempDir::new().unwrap();
+    let run = async |arguments: &[&str]| {
+        let mut command = eventbridge(folder.path());
+        output(command.env("DATABASE_URL", database.url().expose_secret()).args(arguments)).await
+    };
+    let json_of = |stdout: &[u8]| serde_json::from_slice::<Value>(stdout).unwrap();
+    let dry = run(&["cancel", "task_1", "--dry-run"]).await;
+    assert_eq!((dry.status.code(), &json_of(&dry.stdout)["tasks"]), (Some(0), &json!(["task_1"])));
+    assert_eq!(bulk.tasks.task(task.id).await.unwrap().unwrap().status, TaskStatus::Queued);
+    for _ in 0..2 {
+        let done = run(&["cancel", "task_1"]).await;
+        assert_eq!((done.status.code(), &json_of(&done.stdout)["tasks"]), (Some(0), &json!(["task_1"])));
+    }
+    assert_eq!(bulk.tasks.task(task.id).await.unwrap().unwrap().status, TaskStatus::Cancelled);
+    let refused = run(&["cancel", "task_7", "3"]).await;
+    let refusals = json_of(&refused.stdout)["refused"].clone();
+    assert_eq!(
+        (refused.status.code(), &refusals[0]["task_id"], &refusals[1]["execution_id"]),
+        (Some(1), &json!("task_7"), &json!(3))
+    );
+    // Missing and wrong arguments have the exit code of clap.
+    for arguments in [&["cancel"][..], &["cancel", "seven"], &["retry"], &["replay"], &["prune", "--yes"]] {
+        assert_eq!(run(arguments).await.status.code(), Some(2), "{arguments:?}");
+    }
+    assert_eq!(run(&["retry", "--failure", "zzz"]).await.status.code(), Some(1), "nothing has this id");
 }
 
 #[tokio::test]

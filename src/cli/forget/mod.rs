@@ -3,7 +3,7 @@
 mod person;
 
 use super::delivery_context::CommandDeliveryContext;
-use super::{command_context, environment, prompt};
+use super::{command_context, environment, output, prompt, wrong_arguments};
 use crate::app::DEFAULT_KINDS;
 use crate::config::{self, Reader};
 use crate::destinations::{self, Instance};
@@ -141,10 +141,10 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
     let known = person::find(&store, &sources, &named, &within).await?;
     let is_ambiguous = matches!(named, Named::Customer(_)) && known.customers.len() > 1;
     if is_ambiguous && !args.everywhere && !args.dry_run {
-        bail!(
+        return Err(wrong_arguments(format!(
             "several accounts or modes have a customer with this id: {}. Name one with --account (or --account {OWN_ACCOUNT}) and --mode, or erase all of them with --everywhere. Nothing was removed",
             known.listed("; ")
-        );
+        )));
     }
     let events = &known.events;
     let found = person::summary(&args.person, &named, &known);
@@ -208,7 +208,7 @@ pub(super) async fn run(args: ForgetArgs) -> anyhow::Result<ExitCode> {
         record(&store, &named, &done.customers, &detail).await?;
     }
     store.db.close().await;
-    if args.json {
+    if output::prints_json(args.json) {
         println!("{}", serde_json::to_string_pretty(&done)?);
     } else {
         print!("{}", report(&done));
@@ -386,4 +386,48 @@ fn counts(done: &Done) -> Vec<String> {
         ));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_distinguishes_what_is_done_from_what_would_be() {
+        let mut done = Done {
+            found: "2 events name cus_1".to_owned(),
+            person: "cus_1".to_owned(),
+            customers: BTreeSet::new(),
+            events: 2,
+            dry_run: true,
+            payloads_removed: 2,
+            messages_removed: 0,
+            shown_objects_removed: 1,
+            search_terms_removed: 3,
+            texts_changed: 0,
+            executions_cancelled: 0,
+            busy_events: Vec::new(),
+            entries_removed: Vec::new(),
+            entries_remaining: vec![ShownEntry {
+                destination: "notion".to_owned(),
+                id: "p1".to_owned(),
+                url: None,
+                failure: None,
+            }],
+            keeps_bodies: false,
+            asked_for_entries: false,
+            not_searched: &["backups"],
+        };
+        let text = report(&done);
+        assert!(text.starts_with("2 events name cus_1.\n"), "{text}");
+        assert!(text.contains("would be removed: 2") && text.contains("--entries"), "{text}");
+        assert!(text.ends_with("Not searched:\n  backups\n"), "{text}");
+        done.dry_run = false;
+        let text = report(&done);
+        assert!(text.contains("Payloads removed: 2"), "{text}");
+        assert!(text.contains("Remains at the destinations: 1"), "{text}");
+        done.events = 0;
+        let text = report(&done);
+        assert!(text.contains("Nothing was removed") && !text.contains("Payloads"), "{text}");
+    }
 }

@@ -5,6 +5,7 @@
 
 use crate::cli::progress::Progress;
 use crate::cli::prompt::plain;
+use crate::cli::wrong_arguments;
 use crate::domain::event::StoredEvent;
 use crate::domain::mention::{Address, Readings, sql_pattern};
 use crate::sources::Registry;
@@ -69,7 +70,7 @@ pub(super) fn read(text: &str, sources: &Registry) -> anyhow::Result<Named> {
         return Ok(Named::Address(address));
     }
     let (text, ids) = (plain(text), sources.person_ids());
-    bail!("{text:?} is neither a customer id ({ids}) nor an e-mail address")
+    Err(wrong_arguments(format!("{text:?} is neither a customer id ({ids}) nor an e-mail address")))
 }
 
 /// The events that name the person. With an address, the events of the customers who have it are included.
