@@ -157,7 +157,12 @@ fn samples_have_readable_titles() {
             "Failed",
         ),
         ("charge.refunded", "Charge refunded · EUR 52.45 · customer-42@example.com", "pending", "Refunded"),
-        ("charge.dispute.created", "Dispute created · EUR 52.45", "pending", "Disputed"),
+        (
+            "charge.dispute.created",
+            "Dispute created · EUR 52.45 · customer-42@example.com",
+            "pending",
+            "Disputed",
+        ),
         ("payout.paid", "Payout paid · EUR 52.45", "pending", "Payout"),
         ("customer.created", "Customer created · customer-42@example.com", "pending", "Info"),
         (
@@ -215,6 +220,8 @@ fn an_invoices_page_shows_each_step_of_its_life() {
             assert!(titles.is_empty() || !["ObjectId", "Amount", "Currency"].contains(&id.as_str()), "{id}");
             shown.insert(id, value);
         }
+        // A cell that is cleared.
+        shown.retain(|id, value| next.contains_key(id) || *value != json!({"date": null}));
         assert_eq!(shown, next);
         titles.push(shown["title"]["title"][0]["text"]["content"].as_str().expect("a line").to_owned());
     }

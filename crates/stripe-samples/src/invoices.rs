@@ -4,6 +4,8 @@ use crate::identity::Identity;
 use crate::{Change, with};
 use serde_json::{Value, json};
 
+const RETRIED_AFTER_SECONDS: i64 = 3 * 86_400;
+
 pub(super) fn created(of: &Identity) -> Change {
     Change { object: draft(of), previous: None }
 }
@@ -13,9 +15,11 @@ pub(super) fn finalized(of: &Identity) -> Change {
     Change { object: open(of), previous: Some(previous) }
 }
 
+/// As in Stripe's events, the reason is only in the event of the payment.
 pub(super) fn payment_failed(of: &Identity) -> Change {
-    let object = with(open(of), json!({ "attempt_count": 1, "attempted": true }));
-    Change { object, previous: Some(json!({ "attempt_count": 0, "attempted": false })) }
+    let changes = json!({ "attempt_count": 1, "attempted": true, "next_payment_attempt": next_attempt(of) });
+    let previous = json!({ "attempt_count": 0, "attempted": false, "next_payment_attempt": null });
+    Change { object: with(open(of), changes), previous: Some(previous) }
 }
 
 pub(super) fn paid(of: &Identity) -> Change {
@@ -27,9 +31,19 @@ pub(super) fn paid(of: &Identity) -> Change {
         "status": "paid",
         "status_transitions": transitions(Some(of.since()), Some(of.created())),
     });
-    let previous =
-        json!({ "amount_paid": 0, "amount_remaining": of.amount(), "attempt_count": 1, "status": "open" });
+    let previous = json!({
+        "amount_paid": 0,
+        "amount_remaining": of.amount(),
+        "attempt_count": 1,
+        "next_payment_attempt": next_attempt(of),
+        "status": "open",
+    });
     Change { object: with(open(of), changes), previous: Some(previous) }
+}
+
+/// When Stripe tries again after the failed payment.
+fn next_attempt(of: &Identity) -> i64 {
+    of.since() + RETRIED_AFTER_SECONDS
 }
 
 fn open(of: &Identity) -> Value {
@@ -76,6 +90,7 @@ fn draft(of: &Identity) -> Value {
         },
         "livemode": false,
         "metadata": {},
+        "next_payment_attempt": null,
         "number": null,
         "parent": {
             "quote_details": null,

@@ -50,6 +50,7 @@ pub(super) fn refund_created(of: &Identity) -> Change {
         "charge": of.id("ch"),
         "created": of.since(),
         "currency": of.currency(),
+        "customer": of.id("cus"),
         "destination_details": { "type": "card", "card": { "type": "refund", "reference_status": "pending" } },
         "metadata": {},
         "payment_intent": of.id("pi"),
@@ -71,7 +72,7 @@ pub(super) fn dispute_created(of: &Identity) -> Change {
         "created": of.since(),
         "currency": of.currency(),
         "enhanced_eligibility_types": [],
-        "evidence": {},
+        "evidence": { "customer_email_address": of.email(), "customer_name": of.name() },
         "evidence_details": {
             "due_by": of.since() + DAYS_TO_ANSWER * 86_400,
             "has_evidence": false,
