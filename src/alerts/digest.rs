@@ -2,6 +2,7 @@
 
 use super::message::{Written, at, plain_header};
 use super::settings::Format;
+use crate::health::Urgency;
 use crate::store::{DueAlert, Held};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -124,8 +125,10 @@ fn one(alert: &DueAlert) -> Value {
         Held::Passed => "passed",
     };
     let resolved_at: Option<DateTime<Utc>> = alert.resolved_at;
+    let urgency = if alert.condition.is_urgent { Urgency::Wake } else { Urgency::Morning };
     json!({
         "state": state,
+        "urgency": urgency.as_str(),
         "key": alert.condition.key,
         "summary": alert.condition.summary,
         "remedy": alert.condition.remedy,
@@ -202,9 +205,11 @@ mod tests {
         let held = [alert(1, Some(61), true), alert(2, Some(3), false), alert(3, None, false)];
         let digest = json_of(&held, Format::Json);
         assert_eq!((&digest["state"], &digest["urgency"]), (&json!("digest"), &json!("morning")));
-        let states: Vec<_> =
-            digest["alerts"].as_array().expect("a list").iter().map(|one| &one["state"]).collect();
-        assert_eq!(states, ["raised", "resolved", "passed"]);
+        let each = |field: &str| -> Vec<_> {
+            digest["alerts"].as_array().expect("a list").iter().map(|one| one[field].clone()).collect()
+        };
+        assert_eq!(each("state"), ["raised", "resolved", "passed"]);
+        assert_eq!(each("urgency"), ["morning", "morning", "morning"]);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(super) fn rejected(snapshot: &Snapshot, thresholds: &Thresholds) -> Option<F
         remedy: newest.remedy.clone(),
         since: Some(newest.first_at),
         notice: (is_critical && lasts && thresholds.alerts.rejected).then(|| Notice {
-            summary: format!("The last {number} webhooks were rejected. {}", newest.message),
+            summary: format!("The last {} webhooks were rejected. {}", count(*number, false), newest.message),
             remedy: format!("{} {RESENDS}", newest.remedy),
         }),
     })
