@@ -1,7 +1,8 @@
 //! Charts of a time series as SVG: bars and lines on one scale, and the same numbers in a table below.
 //!
-//! The drawing fills the available width, and its text is not stretched. The script shows the numbers of
-//! the step under the pointer, which it reads from the table.
+//! The drawing fills the available width, and its text is not stretched. The labels of the scale stand beside it.
+//! The last step is not over, so it is drawn paler: its numbers still grow. The script shows the numbers of the
+//! step under the pointer, which it reads from the table.
 
 use super::elements::{count, humanize, none, time};
 use super::time_series::{Step, TimeSeries};
@@ -88,22 +89,25 @@ pub(super) fn latency(series: &TimeSeries, noun: Option<Noun>) -> Markup {
 /// The chart of the backlog. `at_least` and `now` are the present backlog, as a number and in words.
 pub(super) fn backlog(series: &TimeSeries, at_least: u64, now: &str) -> Markup {
     let of = |step: &Step| step.pending;
-    let highest = series
-        .steps
-        .iter()
-        .map(of)
-        .max()
-        .unwrap_or_default()
-        .max(i64::try_from(at_least).unwrap_or(i64::MAX));
+    // What is pending now may not be recorded yet.
+    let mut series = series.clone();
+    if let Some(current) = series.steps.last_mut() {
+        current.pending = current.pending.max(i64::try_from(at_least).unwrap_or(i64::MAX));
+    }
+    let series = &series;
+    let highest = series.steps.iter().map(of).max().unwrap_or_default();
     let top = round_up(highest);
     let drawing = on_grid(&grid_of_counts(top), &canvas(series, &bars(series, "pending", top, of)));
+    // It is recorded every few seconds, so 0 does not mean that nothing ever waited.
+    let maximum = (highest > 0).then(|| count(highest));
     let legend = html! {
         ul.legend {
             li { span.key.pending {} "Now " strong { (now) } }
-            li { "Maximum " strong { (count(highest)) } }
+            @if let Some(maximum) = &maximum { li { "Maximum " strong { (maximum) } } }
         }
     };
-    let description = format!("Now: {now}. Maximum: {}.", count(highest));
+    let description =
+        maximum.map_or_else(|| format!("Now: {now}."), |maximum| format!("Now: {now}. Maximum: {maximum}."));
     let table = table(series, &["Pending (maximum)"], |step| vec![html! { (count(step.pending)) }]);
     figure(series, "backlog", "Backlog", &legend, &drawing, &description, &table)
 }
@@ -124,7 +128,7 @@ fn figure(
         figure.chart.card id=(id) data-chart {
             figcaption { h3 id=(title_id) { (title) } (legend) }
             svg.plot role="img" aria-labelledby=(title_id) aria-describedby=(format!("{title_id}-says")) {
-                desc id=(format!("{title_id}-says")) { (description) " In steps of a " (range.step_name()) ", over the last " (range.name()) "." }
+                desc id=(format!("{title_id}-says")) { (description) " In steps of " (range.step_name()) ", over the last " (range.name()) ". The last step is not over." }
                 (drawing)
             }
             div.times aria-hidden="true" {
@@ -152,24 +156,24 @@ fn grid_of_counts(top: i64) -> Vec<GridLine> {
     [0, top / 2, top].map(|n| (HEIGHT - scaled(n, top), count(n))).to_vec()
 }
 
-/// Adds the grid lines behind a drawing and their labels in front of it.
+/// Adds the grid lines behind a drawing and their labels beside it.
 fn on_grid(lines: &[GridLine], drawn: &Markup) -> Markup {
     let percent = |y: i64| format!("{}.{}%", y / 10, y.rem_euclid(10));
     html! {
         @for (y, _) in lines { line.grid x1="0" x2="100%" y1=(percent(*y)) y2=(percent(*y)) {} }
         (drawn)
-        @for (y, value) in lines { text.tick x="100%" y=(percent(*y)) dy="-4" text-anchor="end" { (value) } }
+        @for (y, value) in lines { text.tick x="100%" y=(percent(*y)) dx="7" dy=".35em" { (value) } }
     }
 }
 
 fn bars(series: &TimeSeries, class: &str, top: i64, of: impl Fn(&Step) -> i64) -> Markup {
     html! {
         g class=(class) {
-            @for (left, step) in (0..).step_by(100).zip(&series.steps) {
+            @for (place, (left, step)) in (0..).step_by(100).zip(&series.steps).enumerate() {
                 @let n = of(step);
                 @if n > 0 {
                     @let tall = scaled(n, top).max(LEAST);
-                    rect x=(left + GAP / 2) y=(HEIGHT - tall) width=(STEP - GAP) height=(tall) {}
+                    rect.partial[series.is_last(place)] x=(left + GAP / 2) y=(HEIGHT - tall) width=(STEP - GAP) height=(tall) {}
                 }
             }
         }
@@ -184,8 +188,22 @@ fn points(series: &TimeSeries, y: impl Fn(&Step) -> Option<i64>) -> Vec<Option<(
 /// The mark of an isolated point: a dash, because no line leads to it.
 const DASH: &str = "m-30 0h60";
 
-/// A line through these points, interrupted at missing ones; an isolated point is a dash.
+/// A line through these points, interrupted at missing ones; an isolated point is a dash. The part to the last
+/// point, whose step is not over, is a line of its own.
 fn line(class: &str, points: &[Option<(i64, i64)>]) -> Markup {
+    let over = points.len().saturating_sub(1);
+    let (over, last) = (points.get(..over).unwrap_or_default(), points.get(over.saturating_sub(1)..));
+    // Without the point before it, it is isolated.
+    let last = last.filter(|last| last.last().is_some_and(Option::is_some)).unwrap_or_default();
+    html! {
+        path class=(format!("line {class}")) d=(path_through(over)) vector-effect="non-scaling-stroke" {}
+        @if !last.is_empty() {
+            path class=(format!("line partial {class}")) d=(path_through(last)) vector-effect="non-scaling-stroke" {}
+        }
+    }
+}
+
+fn path_through(points: &[Option<(i64, i64)>]) -> String {
     let mut path = String::new();
     for run in points.split(Option::is_none) {
         let mut letter = 'M';
@@ -198,7 +216,7 @@ fn line(class: &str, points: &[Option<(i64, i64)>]) -> Markup {
             path.push_str(DASH);
         }
     }
-    html! { path class=(format!("line {class}")) d=(path) vector-effect="non-scaling-stroke" {} }
+    path
 }
 
 fn table(series: &TimeSeries, head: &[&str], row: impl Fn(&Step) -> Vec<Markup>) -> Markup {
@@ -208,7 +226,7 @@ fn table(series: &TimeSeries, head: &[&str], row: impl Fn(&Step) -> Vec<Markup>)
                 thead { tr { th scope="col" { "From" } @for name in head { th.number scope="col" { (name) } } } }
                 tbody {
                     @for (place, step) in series.steps.iter().enumerate() {
-                        tr { td.when { (time(series.start_of(place))) } @for cell in row(step) { td.number { (cell) } } }
+                        tr { td.when { (time(series.start_of(place))) @if series.is_last(place) { " so far" } } @for cell in row(step) { td.number { (cell) } } }
                     }
                 }
             }
@@ -307,6 +325,26 @@ mod tests {
         .into_string();
         assert_eq!(drawn.matches(DASH).count(), 1, "the point behind the gap is a dash");
         assert!(drawn.contains("500 ms"), "{drawn}");
+    }
+
+    #[test]
+    fn the_step_that_is_not_over_is_drawn_apart() {
+        let drawn = flow(&history(|_, step| (step.received, step.delivered) = (9, 9))).into_string();
+        assert_eq!(drawn.matches("rect class=\"partial\"").count(), 1, "{drawn}");
+        assert_eq!(drawn.matches("line partial delivered").count(), 1, "{drawn}");
+        assert_eq!(drawn.matches(" so far</td>").count(), 1);
+        let latency =
+            |last| latency(&history(|place, step| step.p50_ms = (place == 59).then_some(last)), None);
+        let isolated = latency(500).into_string();
+        assert!(isolated.contains("line partial p50") && isolated.contains(DASH), "{isolated}");
+    }
+
+    #[test]
+    fn a_backlog_that_was_never_seen_has_no_maximum() {
+        let of =
+            |pending| backlog(&history(|place, step| step.pending = i64::from(place == 3) * pending), 0, "0");
+        assert!(!of(0).into_string().contains("Maximum"));
+        assert!(of(7).into_string().contains("Maximum: 7."));
     }
 
     #[test]

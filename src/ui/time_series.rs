@@ -64,8 +64,8 @@ impl Range {
     /// The duration of a step in words.
     pub const fn step_name(self) -> &'static str {
         match self {
-            Self::Hour => "minute",
-            Self::Day => "half hour",
+            Self::Hour => "a minute",
+            Self::Day => "half an hour",
             Self::Week => "3 hours",
             Self::Month => "12 hours",
         }
@@ -93,7 +93,7 @@ impl Range {
 }
 
 /// The statistics of a time range.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct TimeSeries {
     pub range: Range,
     from: DateTime<Utc>,
@@ -154,6 +154,11 @@ impl TimeSeries {
     /// The start of a step.
     pub fn start_of(&self, step: usize) -> DateTime<Utc> {
         self.from + self.range.step_delta() * i32::try_from(step).unwrap_or_default()
+    }
+
+    /// Whether this is the current step, which is not over.
+    pub fn is_last(&self, step: usize) -> bool {
+        step + 1 == self.steps.len()
     }
 
     /// The sum of a value over all steps.

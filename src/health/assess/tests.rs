@@ -338,7 +338,7 @@ fn the_sentences_say_what_is_wrong_and_what_to_do() {
         (
             snapshot(vec![pending_for(minutes(1)), uncounted]),
             rest,
-            "More than 20\u{202f}316 pending, the oldest for 1 min.",
+            "More than 20,316 pending, the oldest for 1 min.",
         ),
         (
             snapshot(vec![pending_for(minutes(5)), unread]),
