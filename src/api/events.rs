@@ -5,6 +5,7 @@ use super::extract::{self, NoQuery, Path, Query};
 use super::paging::{FilterPrint, PageRequest, TimeWindow};
 use super::{Api, NotRead, from_list, from_store};
 use crate::domain::execution::Status;
+use crate::domain::humanize::time_in_words;
 use crate::problem::{Problem, ProblemCode};
 use crate::store::{EventFilter, EventRow, ExecutionFilter, LIMIT_MAX, RemovedPayload};
 use axum::Json;
@@ -269,7 +270,7 @@ fn gone(removed: &RemovedPayload) -> Problem {
         StatusCode::GONE,
         ProblemCode::PayloadRemoved,
         "The payload was removed",
-        format!("The body of this event was removed at {}: {why}.", removed.at.to_rfc3339()),
+        format!("The body of this event was removed at {}: {why}.", time_in_words(removed.at)),
     )
 }
 

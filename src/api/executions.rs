@@ -269,7 +269,7 @@ pub(super) async fn retry(
             StatusCode::CONFLICT,
             ProblemCode::NotRetryable,
             "It cannot be retried now",
-            format!("The execution is {status}: {}.", status.why_not_retryable()),
+            format!("The execution cannot be retried: {}.", status.why_not_retryable()),
         )),
     }
 }
@@ -313,7 +313,7 @@ pub(super) async fn cancel(
             StatusCode::CONFLICT,
             ProblemCode::NotCancellable,
             "It cannot be cancelled now",
-            format!("The execution is {status}: {}.", status.why_not_cancellable()),
+            format!("The execution cannot be cancelled: {}.", status.why_not_cancellable()),
         )),
     }
 }

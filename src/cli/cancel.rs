@@ -112,7 +112,7 @@ async fn cancel(
         CancelResult::Done(_) => totals.restored += 1,
         CancelResult::NotFound => totals.refused.add_missing(id.0),
         CancelResult::Refused(status) => {
-            totals.refused.add(id.0, format!("it is {status}: {}", status.why_not_cancellable()));
+            totals.refused.add(id.0, format!("it cannot be cancelled: {}", status.why_not_cancellable()));
         }
     }
     Ok(())

@@ -141,7 +141,7 @@ async fn retry(context: &CommandContext, id: i64, is_dry: bool, totals: &mut Tot
             totals.refused.add(id, "the payload of its event was removed");
         }
         RetryResult::Refused(status) => {
-            totals.refused.add(id, format!("it is {status}: {}", status.why_not_retryable()));
+            totals.refused.add(id, format!("it cannot be retried: {}", status.why_not_retryable()));
         }
     }
     Ok(())

@@ -160,6 +160,22 @@ impl Status {
         }
     }
 
+    /// The word for people, such as `delivered`.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Success => "delivered",
+            other => other.as_str(),
+        }
+    }
+
+    /// The word for people for the name of a state; another text unchanged.
+    pub fn name_in_words(name: &str) -> &str {
+        match name.parse::<Self>() {
+            Ok(status) => status.in_words(),
+            Err(_) => name,
+        }
+    }
+
     /// Whether no attempt follows by itself.
     pub const fn is_terminal(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)
@@ -395,6 +411,7 @@ mod tests {
         for status in Status::ALL {
             assert_eq!(status.as_str().parse(), Ok(status));
         }
+        assert_eq!(Status::Success.in_words(), "delivered");
         assert!("done".parse::<Status>().is_err());
     }
 }

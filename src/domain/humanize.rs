@@ -1,6 +1,6 @@
 //! Formats durations and sentences for people.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 
 /// Durations below this have a tenth of a second.
@@ -22,6 +22,11 @@ pub fn humanize(length: Duration) -> String {
 /// The same in whole seconds, for ages. A negative duration is `0 s`.
 pub fn humanize_age(age: TimeDelta) -> String {
     in_whole_seconds(age.num_seconds().try_into().unwrap_or_default())
+}
+
+/// A time in UTC to the second, with the zone.
+pub fn time_in_words(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// A text with a capital letter in front.

@@ -88,6 +88,6 @@ mod tests {
             )
         );
         assert!(shown.contains("assessment bad") && shown.contains(": &lt;b&gt;."), "{shown}");
-        assert_eq!(waiting_words(20_000, true), "More than 20\u{202f}000");
+        assert_eq!(waiting_words(20_000, true), "More than 20,000");
     }
 }

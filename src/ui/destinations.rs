@@ -3,7 +3,7 @@
 use super::Ui;
 use super::assessment::{second, waiting_words};
 use super::auth::Visitor;
-use super::elements::{ago, count, done, empty, humanize, humanize_age, status, time};
+use super::elements::{ago, capital, count, done, empty, humanize, humanize_age, status, time};
 use super::error_page::ErrorPage;
 use super::forms::{note_field, note_of};
 use super::layout::{self, Tab};
@@ -177,16 +177,21 @@ fn reason(paused: &PausedInstance, probe_at: Option<DateTime<Utc>>, now: DateTim
                 }
                 p.soft { "Since " (time(paused.since)) ", " (ago(paused.since, now)) ". Deliveries continue when an operator resumes it." }
             } @else {
-                p { strong { (paused.pause.remedy) } }
-                p.soft { (paused.pause.reason) }
+                p { strong { (sentence(&paused.pause.remedy)) } }
+                p.soft { (sentence(&paused.pause.reason)) }
                 p.soft {
                     "Paused since " (time(paused.since)) ", " (ago(paused.since, now)) ". It resumes by itself once it works"
-                    @if let Some(at) = probe_at { @if at > now { "; the next probe is in " (humanize_age(at - now)) } }
+                    @if let Some(at) = probe_at { @if at > now { "; the next probe is at " (second(at)) } }
                     "."
                 }
             }
         }
     }
+}
+
+/// A remedy or reason as a sentence of its own.
+fn sentence(text: &str) -> String {
+    format!("{}.", capital(text.trim_end_matches('.')))
 }
 
 fn resting(rest: &BackingOff, now: DateTime<Utc>) -> Markup {
@@ -236,7 +241,7 @@ fn rate(rate: &Rate, now: DateTime<Utc>) -> Markup {
     html! {
         div.rate {
             p {
-                strong { (count(rate.calls)) } " of " strong { (per_minute) } " calls a minute used"
+                strong { (count(rate.calls)) } " of " strong { (count(per_minute.into())) } " calls a minute used"
                 @if rate.is_shared { span.soft { ", with others that share the rate" } }
             }
             p.soft {

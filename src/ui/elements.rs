@@ -1,5 +1,6 @@
 //! Small elements that pages share: states, times, durations, ids, messages, tables, the pager.
 
+use crate::domain::execution::Status;
 pub(super) use crate::domain::humanize::{humanize, humanize_age};
 use crate::domain::quantity;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -7,9 +8,10 @@ use maud::{Markup, html};
 use std::time::Duration;
 use url::form_urlencoded;
 
-/// A state, as a word with a colour.
+/// A state or the outcome of an attempt, as words with a colour.
 pub(super) fn status(word: &str) -> Markup {
-    html! { span class=(format!("status {}", tone(word))) { (word) } }
+    let shown = Status::name_in_words(word).replace('_', " ");
+    html! { span class=(format!("status {}", tone(word))) { (shown) } }
 }
 
 /// A time in UTC. The script shows it in the reader's time zone.
@@ -97,20 +99,21 @@ pub(super) fn table(label: &str, heads: &[Head<'_>], rows: &Markup) -> Markup {
     }
 }
 
-/// The message about the last action, by the word in the redirect's query; empty for unknown words.
+/// The message about the last action, by the word in the redirect's query; empty for unknown words. It stays
+/// on an open page, so it states what was done and not what is so.
 pub(super) fn done(word: Option<&str>) -> Markup {
     let text = match word {
-        Some("retried") => "The execution is retried now.",
+        Some("retried") => "The execution was queued for another attempt.",
         Some("sent") => "The test event was sent and accepted.",
-        Some("cancelled") => "The execution is cancelled. It is not delivered unless it is retried.",
-        Some("restored") => "The repetition is cancelled. The execution is again what it was before.",
+        Some("cancelled") => "The execution was cancelled. It is delivered only if it is retried.",
+        Some("restored") => "The repetition was cancelled. The execution is again what it was before.",
         Some("acknowledged") => "Acknowledged. Further failures with this cause are reported again.",
-        Some("unacknowledged") => "The acknowledgement is removed.",
+        Some("unacknowledged") => "The acknowledgement was removed.",
         Some("paused") => {
-            "The destination is paused: nothing is delivered to it until an operator resumes it."
+            "The destination was paused. Nothing is delivered to it until an operator resumes it."
         }
         Some("resumed") => {
-            "Deliveries continue. If the cause of the pause persists, the next delivery pauses the destination again."
+            "The destination was resumed. If the cause of the pause persists, the next delivery pauses it again."
         }
         _ => return html! {},
     };
@@ -185,9 +188,7 @@ mod tests {
         {
             assert_eq!(took(ms), expected);
         }
-        for (number, expected) in
-            [(0, "0"), (999, "999"), (1000, "1\u{202f}000"), (-1_234_567, "-1\u{202f}234\u{202f}567")]
-        {
+        for (number, expected) in [(0, "0"), (999, "999"), (1000, "1,000"), (-1_234_567, "-1,234,567")] {
             assert_eq!(count(number), expected);
         }
     }

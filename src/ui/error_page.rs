@@ -60,6 +60,10 @@ impl ErrorPage {
         Self::new(StatusCode::NOT_FOUND, "Not found", detail)
     }
 
+    pub fn gone(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::GONE, "Removed", detail)
+    }
+
     pub fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "Invalid request", detail)
     }

@@ -2,7 +2,8 @@
 
 use super::auth::Visitor;
 use super::elements::{
-    Head::Text, address, done, empty, in_parts, maybe, none, outside, status, table, time,
+    Head::{Number, Text},
+    address, capital, done, empty, in_parts, maybe, none, outside, status, table, time,
 };
 use super::error_page::ErrorPage;
 use super::executions::{self, remote_button};
@@ -13,9 +14,11 @@ use super::timeline::{Names, timeline, waits};
 use super::{Ui, origin};
 use crate::domain::destination_summary::{Noun, noun};
 use crate::domain::event::EventKey;
+use crate::domain::humanize::time_in_words;
+use crate::domain::money::Money;
 use crate::domain::search::SearchText;
 use crate::domain::story::{self, Execution};
-use crate::store::{EventFilter, EventRow, FoundEvent, LIMIT_MAX};
+use crate::store::{EventFilter, EventRow, FoundEvent, LIMIT_MAX, StoreError};
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -65,7 +68,7 @@ pub(super) async fn show(
         div.head {
             div { p.kicker { "Event" } h1 { (type_of(&event)) } p.mono.soft { (event.event_id) } }
         }
-        section.card aria-labelledby="facts" { h2.hidden id="facts" { "Facts" } (facts(&ui, &event, found.as_ref())) }
+        section.card aria-labelledby="facts" data-part="facts" { h2.hidden id="facts" { "Facts" } (facts(&ui, &event, found.as_ref())) }
         section data-part="executions" aria-labelledby="executions" {
             h2 id="executions" { "Executions" }
             @if executions.is_empty() {
@@ -86,9 +89,16 @@ pub(super) async fn show(
 
 /// The body, byte for byte.
 pub(super) async fn payload(State(ui): State<Ui>, Path(id): Path<String>) -> Result<Response, ErrorPage> {
-    let missing = || ErrorPage::not_found("There is no event with this id, or its body was removed.");
+    let missing = || ErrorPage::not_found("There is no event with this id.");
     let key = key(&ui, &id).await?.ok_or_else(missing)?;
-    let Kept::Whole(body) = kept(&ui, key).await? else { return Err(missing()) };
+    let body = match kept(&ui, key).await? {
+        Kept::Whole(body) => body,
+        Kept::Removed(removed) => {
+            let (at, why) = (time_in_words(removed.at), payload::why_removed(&removed));
+            return Err(ErrorPage::gone(format!("The payload of this event was removed at {at}: {why}.")));
+        }
+        Kept::Nothing => return Err(missing()),
+    };
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
 }
 
@@ -100,17 +110,36 @@ async fn key(ui: &Ui, id: &str) -> Result<Option<EventKey>, ErrorPage> {
     }
 }
 
+/// An event of a list, with its amount once it is indexed.
+pub(super) struct Listed {
+    pub event: EventRow,
+    pub amount: Option<Money>,
+}
+
+impl Listed {
+    /// These events with their amounts.
+    pub async fn read(ui: &Ui, events: Vec<EventRow>) -> Result<Vec<Self>, StoreError> {
+        let keys: Vec<_> = events.iter().map(|event| event.id).collect();
+        let mut amounts = ui.store.events.amounts(&keys).await?;
+        Ok(events
+            .into_iter()
+            .map(|event| Self { amount: amounts.remove(&EventKey(event.id)), event })
+            .collect())
+    }
+}
+
 /// A table of events.
-pub(super) fn rows(events: &[EventRow]) -> Markup {
+pub(super) fn rows(events: &[Listed]) -> Markup {
     html! {
         @if events.is_empty() {
             (empty("No events", "No event matches, or none has been received yet."))
         } @else {
-            (table("Events", &[Text("Received"), Text("Type"), Text("Object"), Text("Event"), Text("Mode")], &html! {
-                @for event in events {
+            (table("Events", &[Text("Received"), Text("Type"), Number("Amount"), Text("Object"), Text("Event"), Text("Mode")], &html! {
+                @for Listed { event, amount } in events {
                     tr {
                         td.when { (time(event.received_at)) }
                         td { a href=(format!("/events/{}", event.id)) { (type_of(event)) } }
+                        td.number { @match amount { Some(amount) => (amount.to_string()), None => (none()) } }
                         td.mono { (maybe(event.object_id.as_deref())) }
                         td.mono { (event.event_id) }
                         td { (mode(event.livemode)) }
@@ -211,7 +240,7 @@ fn card(visitor: &Visitor, noun: Noun, execution: &Execution) -> Markup {
             }
             @match (&execution.waiting, &execution.reason) {
                 (Some(waiting), _) => p.soft { (waits(waiting)) },
-                (None, Some(reason)) => p.soft { bdi { (reason) } },
+                (None, Some(reason)) => p.soft { bdi { (capital(reason)) } },
                 (None, None) => {},
             }
             div.action-bar {

@@ -4,7 +4,7 @@
 use super::auth::Visitor;
 use super::elements::{
     Head::{Number, Text},
-    done, empty, is_web, none, outside, status, table, time, took,
+    capital, done, empty, is_web, none, outside, status, table, time, took,
 };
 use super::error_page::ErrorPage;
 use super::layout::{self, Tab};
@@ -99,7 +99,7 @@ pub(super) async fn retry(
         RetryResult::NotFound => Err(missing()),
         RetryResult::PayloadRemoved => Err(without_payload()),
         RetryResult::Refused(status) => Err(ErrorPage::conflict(format!(
-            "The execution is {status}: {}. Nothing was changed.",
+            "The execution cannot be retried: {}. Nothing was changed.",
             status.why_not_retryable()
         ))),
     }
@@ -121,7 +121,7 @@ pub(super) async fn cancel(
         }
         CancelResult::NotFound => Err(missing()),
         CancelResult::Refused(status) => Err(ErrorPage::conflict(format!(
-            "The execution is {status}: {}. Nothing was changed.",
+            "The execution cannot be cancelled: {}. Nothing was changed.",
             status.why_not_cancellable()
         ))),
     }
@@ -168,7 +168,7 @@ fn facts(ui: &Ui, execution: &ExecutionRow, event: &EventRow) -> Markup {
             }
             div {
                 // The timeline shows those before the retry too.
-                dt { @if execution.retried_at.is_some() { "Attempts since the retry" } @else { "Attempts" } }
+                dt { @if execution.retried_at.is_some() { "Counted attempts since the retry" } @else { "Counted attempts" } }
                 dd { (execution.attempt_count()) }
             }
             div { dt { "Last answer" } dd { @match execution.response_code { Some(code) => (code), None => (none()) } } }
@@ -176,7 +176,16 @@ fn facts(ui: &Ui, execution: &ExecutionRow, event: &EventRow) -> Markup {
                 dt { "Next attempt" }
                 dd { @match execution.run_at.filter(|_| execution.is_put_off) { Some(next) => (time(next)), None => (none()) } }
             }
-            div { dt { "Page" } dd.mono { @match &execution.remote_id { Some(id) => (id), None => (none()) } } }
+            div {
+                dt { (capital(noun(&ui.destinations, &execution.destination).one)) }
+                dd.mono {
+                    @match (&execution.remote_id, &execution.remote_url) {
+                        (Some(id), Some(url)) => (outside(url, id)),
+                        (Some(id), None) => (id),
+                        (None, _) => (none()),
+                    }
+                }
+            }
         }
     }
 }
@@ -185,7 +194,7 @@ fn facts(ui: &Ui, execution: &ExecutionRow, event: &EventRow) -> Markup {
 fn why(execution: &ExecutionRow, instances: &[String]) -> Option<Markup> {
     match execution.waiting(instances) {
         Some(waiting) => Some(waits(&waiting)),
-        None => execution.reason.as_ref().map(|reason| html! { bdi { (reason) } }),
+        None => execution.reason.as_deref().map(|reason| html! { bdi { (capital(reason)) } }),
     }
 }
 

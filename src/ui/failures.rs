@@ -93,11 +93,16 @@ pub(super) async fn list(
             @for group in &shown.rows { (card(&visitor, group, now, Some(heading(group)))) }
         }
         (pager(newest.as_deref(), older.as_deref()))
-        @if let Some(known) = known.filter(|known| !known.rows.is_empty()) {
-            details.fold id="known" {
-                summary { "Acknowledged" span.tag data-part="known-count" { (at_least(&known)) } }
-                div.stack-wide data-part="known" { @for group in &known.rows { (card(&visitor, group, now, Some(heading(group)))) } }
-                @if known.next.is_some() { p { a href="/failures?known=yes" { "All acknowledged failures" } } }
+        // It exists without groups too, so that an open page can show the first.
+        @if let Some(known) = known {
+            div data-part="known" {
+                @if !known.rows.is_empty() {
+                    details.fold id="known" {
+                        summary { "Acknowledged" span.tag { (at_least(&known)) } }
+                        div.stack-wide { @for group in &known.rows { (card(&visitor, group, now, Some(heading(group)))) } }
+                        @if known.next.is_some() { p { a href="/failures?known=yes" { "All acknowledged failures" } } }
+                    }
+                }
             }
         }
     };
@@ -126,7 +131,7 @@ pub(super) async fn show(
     let older = failed.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
     let newest = query.cursor.is_some().then(|| here(None));
     let body = html! {
-        div {
+        div data-part="heading" {
             p.kicker { a href="/failures" { "Failures" } }
             h1 { @match found.rows.first() { Some(group) => bdi { (message(group)) }, None => "No failed executions" } }
         }

@@ -1,10 +1,11 @@
 //! `/`: the overview: the health assessment, charts, and the latest events, failures and changes.
 
 use super::assessment::{banner, waiting_words};
-use super::audit::plain_subject;
+use super::audit::{action, plain_subject};
 use super::auth::Visitor;
-use super::elements::{address, ago, count, empty, humanize_age, in_parts, status};
+use super::elements::{address, ago, capital, count, empty, humanize_age, in_parts, status};
 use super::error_page::ErrorPage;
+use super::events::Listed;
 use super::layout::{self, Tab};
 use super::query::Query;
 use super::time_series::{Range, TimeSeries};
@@ -13,9 +14,7 @@ use crate::domain::destination_summary::{Noun, common_noun};
 use crate::domain::execution::Status;
 use crate::domain::rejection::Diagnosis;
 use crate::health::{Snapshot, assess};
-use crate::store::{
-    AuditRow, EventFilter, EventRow, ExecutionFilter, ExecutionRow, Replica, WORKER_DEAD_AFTER,
-};
+use crate::store::{AuditRow, EventFilter, ExecutionFilter, ExecutionRow, Replica, WORKER_DEAD_AFTER};
 use axum::extract::State;
 use axum::response::Html;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -83,7 +82,7 @@ pub(super) async fn overview(
 struct Gathered {
     snapshot: Arc<Snapshot>,
     series: Arc<TimeSeries>,
-    events: Vec<EventRow>,
+    events: Vec<Listed>,
     failures: Vec<ExecutionRow>,
     changes: Vec<AuditRow>,
     replicas: Vec<Replica>,
@@ -96,7 +95,10 @@ async fn gather(ui: &Ui, range: Range) -> Result<Gathered, ErrorPage> {
     let (snapshot, series, events, failures, rows) = tokio::try_join!(
         ui.snapshot(),
         ui.time_series(range),
-        async { Ok::<_, ErrorPage>(ui.store.events.events(&everything, None, LATEST).await?.rows) },
+        async {
+            let events = ui.store.events.events(&everything, None, LATEST).await?.rows;
+            Ok::<_, ErrorPage>(Listed::read(ui, events).await?)
+        },
         async { Ok(ui.store.reports.executions(&failed, None, LATEST).await?.rows) },
         async {
             let changes = ui.store.reports.audited(None, None, LATEST).await?.rows;
@@ -148,17 +150,20 @@ fn numbers(series: &TimeSeries, snapshot: &Snapshot, noun: Option<Noun>) -> Mark
     }
 }
 
-fn latest_events(events: &[EventRow], now: DateTime<Utc>) -> Markup {
+fn latest_events(events: &[Listed], now: DateTime<Utc>) -> Markup {
     html! {
         @if events.is_empty() {
             (empty("No event yet", "Set up a webhook endpoint at the sender with the URL of this service and the path /api/v1/webhooks/ followed by the name of the source."))
         } @else {
             ul.rows {
-                @for event in events {
+                @for Listed { event, amount } in events {
                     li {
                         a.row href=(format!("/events/{}", event.id)) {
                             span.row-main { (in_parts(&event.event_type)) }
-                            span.row-soft.mono { (event.object_id.as_deref().unwrap_or(&event.event_id)) }
+                            span.row-soft {
+                                @if let Some(amount) = amount { (amount) " · " }
+                                span.mono { (event.object_id.as_deref().unwrap_or(&event.event_id)) }
+                            }
                             span.row-end { (ago(event.received_at, now)) }
                         }
                     }
@@ -178,7 +183,7 @@ fn latest_failures(failures: &[ExecutionRow], now: DateTime<Utc>) -> Markup {
                     li {
                         a.row href=(format!("/executions/{}", failure.id)) {
                             span.row-main { (in_parts(&failure.event_type)) }
-                            span.row-soft { (failure.reason.as_deref().unwrap_or_default()) }
+                            span.row-soft { (capital(failure.reason.as_deref().unwrap_or_default())) }
                             span.row-end { (ago(failure.finished_at.unwrap_or(failure.created_at), now)) }
                         }
                     }
@@ -225,8 +230,8 @@ fn manual_changes(changes: &[AuditRow], now: DateTime<Utc>) -> Markup {
             ul.rows {
                 @for change in changes {
                     li.row {
-                        span.row-main { (change.action) }
-                        span.row-soft { (plain_subject(change)) " by " (change.who) }
+                        span.row-main { (action(&change.action)) }
+                        span.row-soft { (plain_subject(change)) " by " bdi { (change.who) } }
                         span.row-end { (ago(change.at, now)) }
                     }
                 }

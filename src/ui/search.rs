@@ -74,11 +74,10 @@ pub(super) async fn search(
             h2 id="events-title" { "Events" }
             (rows(&page.rows, &chapters, &subject))
         }
-        @if !chapters.is_empty() {
-            section data-part="timeline" aria-labelledby="timeline-title" {
-                h2 id="timeline-title" { "What happened" }
-                (timeline(&story::lines(&chapters, &ui.destinations, now), &names(&events, &chapters)))
-            }
+        // It exists without events too, so that an open page can show the first.
+        section data-part="timeline" aria-labelledby="timeline-title" hidden[chapters.is_empty()] {
+            h2 id="timeline-title" { "What happened" }
+            (timeline(&story::lines(&chapters, &ui.destinations, now), &names(&events, &chapters)))
         }
         (pager(newest.as_deref(), older.as_deref()))
     };

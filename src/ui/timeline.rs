@@ -69,7 +69,7 @@ fn what(what: &What) -> Markup {
         What::Attempted { number, one, written } => attempt(*number, one, written.as_ref()),
         What::Manual { operation } => manual(operation),
         What::Ended { status: state, reason, remedy, written } => html! {
-            "Finished: " (status(state.as_str())) (paragraph(reason.as_deref())) (paragraph(remedy.as_deref()))
+            "Finished: " (status(state.as_str())) (sentence(reason.as_deref())) (sentence(remedy.as_deref()))
             @if let Some(written) = written { p { (link(written)) } }
         },
         What::Pending { waiting } => html! {
@@ -85,10 +85,10 @@ fn what(what: &What) -> Markup {
 fn attempt(number: u32, one: &Attempt, written: Option<&Written>) -> Markup {
     html! {
         "Attempt " (number) ": " (status(&one.outcome))
-        @if let Some(code) = one.code { span.tag { "HTTP " (code) } }
-        @if let Some(class) = &one.class { span.tag { (class) } }
+        @if let Some(code) = one.code { " " span.tag { "HTTP " (code) } }
+        @if let Some(class) = one.class.as_ref().filter(|class| **class != one.outcome) { " " span.tag { (class) } }
         span.soft { " after " (took(one.duration_ms)) }
-        (paragraph(one.message.as_deref()))
+        (sentence(one.message.as_deref()))
         @if one.request.is_some() || written.is_some() {
             p.soft.pieces {
                 @if let Some(request) = &one.request { span { "Request id " span.mono { (request) } } }
@@ -104,6 +104,11 @@ fn manual(operation: &ManualOperation) -> Markup {
         (paragraph(operation.consequence().map(capital).as_deref()))
         (paragraph(operation.note.as_deref()))
     }
+}
+
+/// A text of the service, as a sentence of its own.
+fn sentence(text: Option<&str>) -> Markup {
+    paragraph(text.map(capital).as_deref())
 }
 
 fn paragraph(text: Option<&str>) -> Markup {

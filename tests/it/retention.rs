@@ -129,7 +129,12 @@ async fn an_event_without_its_payload_is_listed_and_cannot_be_retried() {
 
     let event = service.get("/api/v1/events/evt_1").await.json();
     assert_eq!((&event["payload"], &event["payload_removal"]["reason"]), (&Value::Null, &"retention".into()));
-    assert_eq!(service.get("/api/v1/events/evt_1/payload").await.problem(410), "payload_removed");
+    let gone = service.get("/api/v1/events/evt_1/payload").await;
+    assert_eq!(gone.problem(410), "payload_removed");
+    // API and dashboard state the same time in the same way.
+    let when = gone.json()["detail"].as_str().unwrap().split_once("removed at ").unwrap().1.to_owned();
+    let page = service.get("/events/evt_1/payload").await;
+    assert!(page.status == 410 && page.body.contains(&when) && when.contains(" UTC: "), "{when}: {page:?}");
     let retried = service.post(&format!("/api/v1/executions/{execution}/retry")).await;
     assert_eq!(retried.problem(409), "payload_removed");
 

@@ -148,7 +148,7 @@ impl fmt::Display for What {
             }
             Self::Manual { operation } => operation.fmt(f),
             Self::Ended { status, reason, remedy, written } => {
-                f.write_str(status.as_str())?;
+                f.write_str(status.in_words())?;
                 optional(f, ": ", reason.as_deref().map(|reason| reason.trim_end_matches('.')).as_ref())?;
                 optional(f, ", ", written.as_ref())?;
                 optional(f, ". What to do: ", remedy.as_ref())

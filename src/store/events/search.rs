@@ -1,10 +1,12 @@
 //! Finds events by what a person knows about them.
 
 use super::{EventRow, Events};
+use crate::domain::event::EventKey;
 use crate::domain::money::Money;
 use crate::domain::search::SearchText;
 use crate::store::db::{Cursor, Page, StoreError};
 use chrono::{DateTime, Utc};
+use std::collections::HashMap;
 
 /// A found event, with facts from its body.
 #[derive(Debug, Clone)]
@@ -92,6 +94,27 @@ impl Events {
         .await?;
         let found = rows.into_iter().map(FoundEvent::from).collect();
         Ok(Page::cut(found, limit, |found: &FoundEvent| found.event.id))
+    }
+}
+
+impl Events {
+    /// The amounts of those of these events that are indexed and have one in whole minor units.
+    pub async fn amounts(&self, keys: &[i64]) -> Result<HashMap<EventKey, Money>, StoreError> {
+        let rows = sqlx::query!(
+            r#"
+            select event_key, amount_minor as "minor!", currency as "currency!"
+              from eventbridge.event_facts
+             where event_key = any ($1) and amount_minor is not null and currency is not null
+            "#,
+            keys
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        let amount = |minor, currency: &str| Some(Money::from_minor(minor, currency.parse().ok()?));
+        let known = rows
+            .into_iter()
+            .filter_map(|row| Some((EventKey(row.event_key), amount(row.minor, &row.currency)?)));
+        Ok(known.collect())
     }
 }
 

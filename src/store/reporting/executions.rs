@@ -1,10 +1,13 @@
 //! Executions for API and dashboard: one by one or in pages, with their attempts.
 
 use super::Reports;
+use crate::domain::audit::SubjectKind;
 use crate::domain::event::EventKey;
 use crate::domain::execution::{ExecutionId, Status};
 use crate::domain::subscription::TypeFilter;
+use crate::domain::task::TaskId;
 use crate::domain::waiting::Waiting;
+use crate::store::TASK_EXECUTIONS_COUNTED_MAX;
 use crate::store::db::{Cursor, ListError, Page, Span, StoreError, Window};
 use crate::store::events::wanted_types;
 use chrono::{DateTime, Utc};
@@ -238,6 +241,34 @@ impl Reports {
             filter.failure_group,
             filter.source,
             types.as_deref(),
+            i64::from(limit) + 1
+        )
+        .fetch_all(&self.reading)
+        .await?;
+        Ok(Page::cut(self.with_rests(rows).await?, limit, |row| row.id))
+    }
+
+    /// A page of the executions that a bulk task queued, newest first, without those that were retried again since.
+    pub async fn executions_of_task(
+        &self,
+        task: TaskId,
+        cursor: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<ExecutionRow>, StoreError> {
+        let rows = select_executions!(
+            r#"
+             where retried_at = any (array (
+                       select at from eventbridge.audit
+                        where subject_kind = any ($1) and subject_id = $2
+                        limit $3))
+               and executions.id < $4
+             order by executions.id desc
+             limit $5
+            "#,
+            &[SubjectKind::Executions, SubjectKind::Events].map(|kind| kind.as_str().to_owned()),
+            task.to_string(),
+            i64::from(TASK_EXECUTIONS_COUNTED_MAX),
+            Cursor::before(cursor),
             i64::from(limit) + 1
         )
         .fetch_all(&self.reading)

@@ -1,6 +1,6 @@
 //! `/tasks` and `/tasks/{id}`: bulk tasks, and the progress of one, live.
 
-use super::{estimated_duration, executions, number};
+use super::{estimated_duration, executions as in_number, number};
 use crate::domain::execution::Status;
 use crate::domain::task::{TaskId, TaskKind, TaskStatus};
 use crate::store::{CancelTaskResult, Counts, Cursor, TASK_EXECUTIONS_COUNTED_MAX, TaskExecutions, TaskRow};
@@ -8,6 +8,7 @@ use crate::ui::Ui;
 use crate::ui::auth::Visitor;
 use crate::ui::elements::{Head::Text, address, empty, pager, status, table, time};
 use crate::ui::error_page::ErrorPage;
+use crate::ui::executions;
 use crate::ui::filters::in_words;
 use crate::ui::layout::{self, Tab};
 use crate::ui::query::{self, Path, Query, ROWS};
@@ -57,7 +58,7 @@ fn rows(tasks: &[TaskRow]) -> Markup {
                         td { (task.who) }
                         td { a href=(format!("/tasks/{}", task.id)) { (verb(task.kind)) " " (task.id) } }
                         td { (status(task.status.as_str())) }
-                        td { (executions(total(&task.queued()))) }
+                        td { (in_number(total(&task.queued()))) }
                     }
                 }
             }))
@@ -70,13 +71,21 @@ pub(in crate::ui) async fn show(
     State(ui): State<Ui>,
     visitor: Visitor,
     Path(id): Path<String>,
+    Query(query): Query<ListQuery>,
 ) -> Result<Html<String>, ErrorPage> {
     let task = ui.bulk.tasks.task(task_id(&id)?).await?.ok_or_else(missing)?;
-    let states = ui.bulk.tasks.executions(task.id).await?;
+    let cursor = query::cursor(query.cursor.as_deref())?;
+    let (states, of_task) = tokio::try_join!(
+        ui.bulk.tasks.executions(task.id),
+        ui.store.reports.executions_of_task(task.id, cursor, ROWS)
+    )?;
+    let here = |cursor: Option<&str>| address(&format!("/tasks/{}", task.id), &[("cursor", cursor)]);
+    let older = of_task.next.map(Cursor::encode).map(|cursor| here(Some(&cursor)));
+    let newest = query.cursor.is_some().then(|| here(None));
     let title = verb(task.kind);
     let headline = match total(&task.queued()) {
         0 => title.to_owned(),
-        queued => format!("{title} of {}", executions(queued)),
+        queued => format!("{title} of {}", in_number(queued)),
     };
     let asked = asked(&task.filter);
     let pairs = asked.iter().map(|(name, value)| (*name, Some(value.as_str()))).collect();
@@ -103,6 +112,15 @@ pub(in crate::ui) async fn show(
             h2 id="asked" { "Filter" }
             @if asked.is_empty() { p { "Everything." } } @else { dl.facts { (in_words(&pairs)) } }
         }
+        section aria-labelledby="of-task" data-part="rows" {
+            h2 id="of-task" { "Its executions" }
+            @if of_task.rows.is_empty() {
+                (empty("No executions", "What the task has queued is listed here, unless it was retried again since."))
+            } @else {
+                (executions::rows(&of_task.rows, &ui.instances))
+            }
+        }
+        (pager(newest.as_deref(), older.as_deref()))
     };
     Ok(layout::page(&visitor, Tab::Audit, title, &body))
 }
@@ -160,13 +178,13 @@ fn progress(ui: &Ui, task: &TaskRow, states: &[TaskExecutions]) -> Markup {
             waiting
         });
     let examined = match task.kind {
-        TaskKind::RetryExecutions => executions(task.examined),
+        TaskKind::RetryExecutions => in_number(task.examined),
         TaskKind::ReplayEvents if task.examined == 1 => "1 event".to_owned(),
         TaskKind::ReplayEvents => format!("{} events", number(task.examined)),
     };
     html! {
         h2 { (headline(task, queued, all, open, failed)) }
-        p { span.soft { "Task: " } (status(task.status.as_str())) " " span.soft { "Examined: " (examined) ". Queued: " (executions(queued)) "." } }
+        p { span.soft { "Queueing: " } (status(task.status.as_str())) " " span.soft { "Examined: " (examined) ". Queued: " (in_number(queued)) "." } }
         @if let Some(error) = &task.error { p.error role="alert" { bdi { (error) } } }
         @if queued > 0 {
             (bar(all, good, failed, open))
@@ -193,7 +211,7 @@ fn headline(task: &TaskRow, queued: u64, all: u64, open: u64, failed: u64) -> St
         (TaskStatus::Failed, ..) => "It could not go on.".to_owned(),
         (TaskStatus::Cancelled, 0, ..) => "Cancelled before anything was queued.".to_owned(),
         (TaskStatus::Cancelled, ..) => {
-            format!("Cancelled. {} that it had queued stay queued.", executions(queued))
+            format!("Cancelled. {} that it had queued stay queued.", in_number(queued))
         }
         (TaskStatus::Succeeded, 0, ..) if task.examined == 0 => "Nothing matched.".to_owned(),
         (TaskStatus::Succeeded, 0, ..) => {

@@ -2,8 +2,9 @@
 
 use super::fields::{select_field, text_field, time_field};
 use super::{ListFilter, NotListed, Pairs, clear, error_message, instant, states, status, types, written};
-use crate::store::{Cursor, EventFilter, EventRow, Page, Window};
+use crate::store::{Cursor, EventFilter, Page, Window};
 use crate::ui::elements::address;
+use crate::ui::events::Listed;
 use crate::ui::layout::Tab;
 use crate::ui::query::{ROWS, filled, last_days};
 use crate::ui::{Ui, events};
@@ -33,7 +34,7 @@ pub(in crate::ui) struct EventsQuery {
 }
 
 impl ListFilter for EventsQuery {
-    type Row = EventRow;
+    type Row = Listed;
 
     const PATH: &'static str = "/events";
     const TITLE: &'static str = "Events";
@@ -57,8 +58,9 @@ impl ListFilter for EventsQuery {
         self.received_after.as_deref()
     }
 
-    async fn page(&mut self, ui: &Ui, cursor: Option<Cursor>) -> Result<Page<EventRow>, NotListed> {
-        Ok(ui.store.events.events(&self.read(ui).await?, cursor, ROWS).await?)
+    async fn page(&mut self, ui: &Ui, cursor: Option<Cursor>) -> Result<Page<Listed>, NotListed> {
+        let Page { rows, next } = ui.store.events.events(&self.read(ui).await?, cursor, ROWS).await?;
+        Ok(Page { rows: Listed::read(ui, rows).await?, next })
     }
 
     fn form(&self, ui: &Ui, error: Option<&str>) -> Markup {
@@ -88,7 +90,7 @@ impl ListFilter for EventsQuery {
         }
     }
 
-    fn rows(_: &Ui, rows: &[EventRow]) -> Markup {
+    fn rows(_: &Ui, rows: &[Listed]) -> Markup {
         events::rows(rows)
     }
 

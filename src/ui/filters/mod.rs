@@ -121,6 +121,8 @@ fn given_value(name: &str, value: &str) -> Markup {
     let is_time = name.ends_with("_after") || name.ends_with("_before");
     match DateTime::parse_from_rfc3339(value) {
         Ok(at) if is_time => time(at.to_utc()),
+        _ if name == "status" => html! { (Status::name_in_words(value)) },
+        _ if name == "livemode" => html! { (if value == "true" { "live" } else { "test" }) },
         _ => html! { bdi { (in_parts(value)) } },
     }
 }
@@ -146,7 +148,7 @@ fn label(name: &str) -> &str {
         "created_after" => "Created from",
         "created_before" => "Created until",
         "object" | "object_id" => "Object",
-        "livemode" => "Live mode",
+        "livemode" => "Mode",
         "account" => "Account",
         "received_after" => "Received from",
         "received_before" => "Received until",
@@ -155,7 +157,7 @@ fn label(name: &str) -> &str {
 }
 
 fn states() -> Vec<(&'static str, &'static str)> {
-    Status::ALL.into_iter().map(|status| (status.as_str(), status.as_str())).collect()
+    Status::ALL.into_iter().map(|status| (status.as_str(), status.in_words())).collect()
 }
 
 fn clear(path: &str, pairs: &Pairs<'_>) -> Markup {

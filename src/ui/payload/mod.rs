@@ -28,20 +28,24 @@ pub(super) async fn kept(ui: &Ui, key: EventKey) -> Result<Kept, ErrorPage> {
     Ok(ui.store.events.payload(key).await?.map_or(Kept::Nothing, |payload| Kept::Whole(payload.body)))
 }
 
+/// Why a body was removed.
+pub(super) fn why_removed(removed: &RemovedPayload) -> &'static str {
+    match removed.why.as_str() {
+        "erasure" => "its customer's data was erased",
+        _ => "its retention period ended",
+    }
+}
+
 /// The payload section: the formatted body up to a limit, and a link to the complete body.
 pub(super) fn section(event: i64, kept: &Kept) -> Markup {
     let body = match kept {
         Kept::Whole(body) => body,
         Kept::Nothing => return html! {},
         Kept::Removed(removed) => {
-            let why = match removed.why.as_str() {
-                "erasure" => "its customer's data was erased",
-                _ => "its retention period ended",
-            };
             return html! {
                 section aria-labelledby="payload-title" {
                     h2 id="payload-title" { "Payload" }
-                    div.empty { strong { "The payload was removed" } p { (time(removed.at)) ": " (why) "." } }
+                    div.empty { strong { "The payload was removed" } p { (time(removed.at)) ": " (why_removed(removed)) "." } }
                 }
             };
         }

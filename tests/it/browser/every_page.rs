@@ -74,8 +74,10 @@ const ERROR_PAGES: [(&str, &str); 4] = [
 ];
 
 async fn is_open_to_everybody(axe: &Axe, page: &Page, path: &str) {
-    page.set_width(Width::Tablet).await;
-    page.assert_fits(path).await;
+    for width in [Width::Tablet, Width::Narrow] {
+        page.set_width(width).await;
+        page.assert_fits(path).await;
+    }
     for width in [Width::Desktop, Width::Phone] {
         page.set_width(width).await;
         page.assert_fits(path).await;
@@ -149,7 +151,7 @@ async fn without_scripts_every_page_is_readable_and_a_failure_is_retried() {
     page.click("invoice.paid").await;
     page.until_shows("Notion: A number is expected here.").await;
     page.click("Retry now").await;
-    page.until_shows("The execution is retried now.").await;
+    page.until_shows("The execution was queued for another attempt.").await;
     site.until_count(rows::executions().in_status("failed"), 3).await;
     page.open(&page.address().await).await;
     page.until_shows("Open the page").await;

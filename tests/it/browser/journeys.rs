@@ -26,13 +26,15 @@ async fn a_failure_is_found_by_the_customers_address_and_retried() {
     site.sandbox.clear_faults();
     site.sandbox.fault(FaultRule::always(Fault::Error { status: 503 }).on(Route::Create)).unwrap();
     page.click("Retry now").await;
-    page.until_shows("The execution is retried now.").await;
+    page.until_shows("The execution was queued for another attempt.").await;
     page.evaluate("window.sameDocument = true").await;
     page.until_shows("HTTP 503").await;
     page.until_shows("Waits for its next attempt").await;
     site.sandbox.clear_faults();
-    page.until_shows("success").await;
+    page.until_shows("delivered").await;
     page.until_shows("Open the page").await;
+    let linked = "[...document.querySelectorAll('[data-part=facts] dt')].find((one) => one.innerText === 'Page').nextElementSibling.querySelector('a[href^=\"http\"]') !== null";
+    page.until("the id of the page is a link to it", linked).await;
     assert_eq!(page.evaluate("window.sameDocument").await, true, "the page was not reloaded");
     assert_eq!(site.sandbox.page_count(), 1);
 }

@@ -24,6 +24,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 pub enum Width {
     Desktop,
     Tablet,
+    /// Between a tablet and a phone.
+    Narrow,
     Phone,
 }
 
@@ -87,6 +89,7 @@ impl Page {
         let (width, height, scale, mobile) = match width {
             Width::Desktop => (1280, 900, 1.0, false),
             Width::Tablet => (1024, 768, 1.0, false),
+            Width::Narrow => (500, 800, 1.0, false),
             Width::Phone => (390, 844, 1.5, true),
         };
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile});

@@ -32,6 +32,8 @@ function beyond() {
   const root = document.documentElement;
   const bar = document.querySelector('.bar');
   if (bar.scrollWidth > bar.clientWidth) return [`the bar: ${bar.scrollWidth} in ${bar.clientWidth}`];
+  const tabs = document.querySelector('.tabs');
+  if (tabs && tabs.scrollWidth > tabs.clientWidth) return [`the tabs: ${tabs.scrollWidth} in ${tabs.clientWidth}`];
   if (root.scrollWidth <= root.clientWidth) return [];
   const wide = [...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right > root.clientWidth);
   return [`${root.scrollWidth} in ${root.clientWidth}`, ...wide.map((one) => one.outerHTML.slice(0, 120))];

@@ -125,7 +125,7 @@ async fn events_that_notion_refuses_form_a_failure_group_and_are_retried_togethe
     page.click("Failures").await;
     page.until_shows("A number is expected here.").await;
     page.click("Retry the newest").await;
-    page.until_shows("The execution is retried now.").await;
+    page.until_shows("The execution was queued for another attempt.").await;
     page.until_shows("failed").await;
     page.click("Failures").await;
     page.until_at("/failures").await;
