@@ -8,6 +8,7 @@ const hour = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-di
 const second = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const dayAndHour = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' });
 const RELOAD_GAP_MS = 1000;
+const HIDDEN_RELOAD_GAP_MS = 15000;
 const AGO_EVERY_MS = 10000;
 const LISTEN_AGAIN_MS = 5000;
 // A stream without an event for so long is dead.
@@ -22,11 +23,6 @@ function ago(ms) {
   const [length, name, nextLength, nextName] = unit;
   const rest = Math.floor((seconds % length) / nextLength);
   return `${Math.floor(seconds / length)} ${name}${rest ? ` ${rest} ${nextName}` : ''} ago`;
-}
-
-// On a phone, the tabs are wider than the bar.
-function showTab() {
-  document.querySelector('.tabs [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
 }
 
 function localise(root) {
@@ -78,6 +74,7 @@ async function reload() {
   if (!answer.ok) throw new Error(answer.status);
   let isKept = false;
   const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
+  document.title = fresh.title;
   for (const part of fresh.querySelectorAll('[data-part]')) {
     const name = part.dataset.part;
     const old = document.querySelector(`[data-part="${CSS.escape(name)}"]`);
@@ -134,6 +131,8 @@ function live(url) {
   const stale = (state, why) => {
     say(state, false);
     document.body.classList.add('stale');
+    // The title of the window is all that another tab shows.
+    document.title = `${why} · EventBridge`;
     let note = document.getElementById('stale');
     if (!note) {
       note = document.createElement('section');
@@ -155,13 +154,11 @@ function live(url) {
   const changed = () => {
     if (waiting) return;
     waiting = true;
-    setTimeout(() => {
+    const update = () => {
+      clearTimeout(timer);
+      document.removeEventListener('visibilitychange', update);
       waiting = false;
       last = performance.now();
-      if (document.hidden) {
-        document.addEventListener('visibilitychange', changed, { once: true });
-        return;
-      }
       reload().then((isKept) => {
         // What was read before the database was gone does not show that it is back.
         if (last >= unreachableAt) fresh();
@@ -171,7 +168,11 @@ function live(url) {
         clearTimeout(later);
         later = setTimeout(changed, LISTEN_AGAIN_MS);
       });
-    }, Math.max(0, RELOAD_GAP_MS - (performance.now() - last)));
+    };
+    // Of a page in the background only the title is seen.
+    const gap = document.hidden ? HIDDEN_RELOAD_GAP_MS : RELOAD_GAP_MS;
+    const timer = setTimeout(update, Math.max(0, gap - (performance.now() - last)));
+    if (document.hidden) document.addEventListener('visibilitychange', update);
   };
   let stream;
   let again;
@@ -303,8 +304,6 @@ localise(document);
 setInterval(grow, AGO_EVERY_MS);
 const zone = document.getElementById('zone');
 if (zone) zone.textContent = `Times are ${Intl.DateTimeFormat().resolvedOptions().timeZone}; point at one for UTC`;
-showTab();
-addEventListener('resize', showTab);
 copying();
 pointing();
 keys();

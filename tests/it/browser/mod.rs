@@ -12,6 +12,7 @@ mod site;
 mod every_page;
 mod hostile;
 mod journeys;
+mod operations;
 mod outages;
 mod pictures;
 mod stories;

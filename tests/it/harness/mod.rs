@@ -7,6 +7,7 @@ mod dev;
 mod link;
 mod pooler;
 pub mod rows;
+mod serve;
 mod service;
 mod skip;
 
@@ -15,6 +16,7 @@ pub use database::{Database, end_sessions_of_the_service};
 pub use dev::Dev;
 pub use link::Link;
 pub use pooler::PgBouncer;
+pub use serve::Serve;
 pub use service::{Answer, Listening, NOW, SECRET, Service, ServiceBuilder, signed};
 pub use skip::skip;
 
