@@ -368,9 +368,9 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resu
 fn page(public_url: &Url, matter: Option<FindingKind>) -> Option<Url> {
     let path = match matter {
         Some(FindingKind::Failures) => "failures",
-        Some(FindingKind::Backlog | FindingKind::BlockLimit | FindingKind::BackingOff) => {
-            "executions?status=pending"
-        }
+        Some(
+            FindingKind::Backlog | FindingKind::BlockLimit | FindingKind::BackingOff | FindingKind::Crashing,
+        ) => "executions?status=pending",
         Some(
             FindingKind::Rejected
             | FindingKind::UnansweredInvoice

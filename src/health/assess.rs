@@ -2,10 +2,12 @@
 
 mod arrivals;
 mod block_limit;
+mod crashing;
 mod failures;
 
 use self::arrivals::{not_arriving, rejected, silence};
 use self::block_limit::{block_limit, waiting_for_blocks};
+use self::crashing::crashing;
 use self::failures::failures;
 use super::estimate::SHORTEST;
 use super::finding::{Finding, FindingKind, Level, Notice, Part, Sentence};
@@ -50,6 +52,7 @@ pub fn assess(snapshot: &Snapshot, thresholds: &Thresholds) -> Assessment {
     findings.extend(rejected(snapshot, thresholds));
     findings.extend(unanswered(snapshot, thresholds));
     findings.extend(not_arriving(snapshot, thresholds).or_else(|| silence(snapshot, thresholds)));
+    findings.extend(crashing(snapshot));
     findings.extend(failures(snapshot, thresholds));
     findings.extend(destinations.iter().filter_map(|of| expiring_token(snapshot, of, thresholds)));
     findings.extend(old_snapshot(snapshot));

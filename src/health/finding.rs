@@ -104,6 +104,8 @@ pub enum FindingKind {
     Silence,
     /// Executions have failed.
     Failures,
+    /// An execution ends the worker that delivers it.
+    Crashing,
     /// Something holds an old snapshot in the database.
     OldSnapshot,
 }
@@ -145,7 +147,7 @@ impl Level {
 }
 
 impl FindingKind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Database,
         Self::Paused,
         Self::NoWorker,
@@ -160,6 +162,7 @@ impl FindingKind {
         Self::NotArriving,
         Self::Silence,
         Self::Failures,
+        Self::Crashing,
         Self::OldSnapshot,
     ];
 
@@ -192,6 +195,7 @@ impl FindingKind {
             | Self::UnansweredUnverified
             | Self::Silence
             | Self::Failures
+            | Self::Crashing
             | Self::OldSnapshot => Urgency::Morning,
         }
     }
@@ -213,6 +217,7 @@ impl FindingKind {
             Self::NotArriving => "not_arriving",
             Self::Silence => "silence",
             Self::Failures => "failures",
+            Self::Crashing => "crashing",
             Self::OldSnapshot => "old_snapshot",
         }
     }

@@ -13,9 +13,9 @@ use crate::domain::rejection::{Diagnosis, RejectionStreak, causes, rejection_str
 use crate::domain::source::SourceCatalog;
 use crate::domain::unanswered::UnansweredEvent;
 use crate::store::{
-    Backlog, BusyHour, Destinations, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup, FailureGroups,
-    OldestPending, PausedInstance, Per, RecentFailures, Rejections, Reports, SnapshotHolder, Statistics,
-    Store, StoreError, WORKER_DEAD_AFTER,
+    Backlog, BusyHour, Crashing, Destinations, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup,
+    FailureGroups, OldestPending, PausedInstance, Per, RecentFailures, Rejections, Reports, SnapshotHolder,
+    Statistics, Store, StoreError, WORKER_DEAD_AFTER,
 };
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -83,6 +83,8 @@ pub struct Snapshot {
     pub destinations: Vec<Destination>,
     /// Whether at least one worker is running, in any process.
     pub has_worker: Option<bool>,
+    /// The unfinished executions that ended their worker, if there are any.
+    pub crashing: Option<Crashing>,
     /// The executions that failed.
     pub failures: Failures,
     /// The webhooks that were rejected since the last one was accepted.
@@ -284,6 +286,9 @@ impl PartialSnapshot {
             snapshot.destinations =
                 destinations(scope, &pauses, backlog.as_deref(), &Pace { now, resting, throughput });
         }
+
+        let crashing = purpose.fact("crashing executions", store.reports.crashing(&scope.instances)).await?;
+        snapshot.crashing = crashing.flatten();
 
         if let Some(failures) = purpose.fact("failures", purpose.failures(store)).await? {
             read.push(FindingKind::Failures);

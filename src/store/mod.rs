@@ -37,7 +37,7 @@ pub use queue::{
 };
 use reporting::LastCount;
 pub use reporting::{
-    Addition, AttemptRow, AuditRow, BACKLOG_COUNTED_MAX, Backlog, Bucket, BusyHour, ChangeToken,
+    Addition, AttemptRow, AuditRow, BACKLOG_COUNTED_MAX, Backlog, Bucket, BusyHour, ChangeToken, Crashing,
     ExecutionFilter, ExecutionRow, FAILURES_COUNTED_MAX, FAILURES_SUMMED_MAX, FailureFilter, FailureGroup,
     FailureGroups, GROUPS_MAX, HOURS_KEPT, MINUTES_KEPT, OldestPending, PENDING, Per, Place,
     RecentFailureGroup, RecentFailures, Replica, Reports, Statistic, Statistics,

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::backing_off::BackingOff;
 use crate::domain::rejection::{Cause, Diagnosis, RejectionStreak};
 use crate::health::{AlertRules, Failures, OpenFailure, OpenFailures, Pause};
-use crate::store::{BusyHour, RecentFailureGroup, RecentFailures};
+use crate::store::{BusyHour, Crashing, RecentFailureGroup, RecentFailures};
 use crate::store::{SnapshotHolder, SnapshotHolderKind};
 
 fn now() -> DateTime<Utc> {
@@ -406,6 +406,18 @@ fn the_sentences_say_what_is_wrong_and_what_to_do() {
     }
     let sentences = assess(&open_failures(3), &Thresholds::default()).in_utc(now());
     assert!(sentences[1].starts_with("There are 2 more open failure groups"), "{sentences:?}");
+}
+
+#[test]
+fn an_execution_that_ends_its_worker_is_named_before_it_has_failed() {
+    for (count, which) in [(1, "The worker of 1 execution died"), (3, "The workers of 3 executions died")] {
+        let snapshot = Snapshot { crashing: Some(Crashing { count, execution: 6 }), ..well() };
+        let assessment = assess(&snapshot, &Thresholds::default());
+        assert_eq!((assessment.level, alerts(&assessment).len()), (Level::Warning, 0));
+        assert_eq!(assessment.headline, "An event crashes its process");
+        let sentence = &assessment.in_utc(now())[0];
+        assert!(sentence.starts_with(which) && sentence.contains("eventbridge why 6 shows"), "{sentence}");
+    }
 }
 
 #[test]

@@ -321,6 +321,10 @@ async fn an_event_that_crashes_the_process_is_shown_through_every_crash_until_it
         let replicas = "document.querySelectorAll('[data-part=replicas] li').length === 1";
         overview.until("one replica", replicas).await;
         until_part_shows(&overview, "replicas", "working").await;
+        if crash == 2 || crash == 3 {
+            story.assert_status(&overview, 1, "An event crashes its process").await;
+            until_part_shows(&overview, "assessment", "execution 1 shows what happened").await;
+        }
         if crash < 4 {
             until_part_shows(&failures, "open", "No failures").await;
         }
