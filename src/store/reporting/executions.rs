@@ -259,13 +259,13 @@ impl Reports {
             r#"
              where retried_at = any (array (
                        select at from eventbridge.audit
-                        where subject_kind = any ($1) and subject_id = $2
+                        where subject_kind = $1 and subject_id = $2
                         limit $3))
                and executions.id < $4
              order by executions.id desc
              limit $5
             "#,
-            &[SubjectKind::Executions, SubjectKind::Events].map(|kind| kind.as_str().to_owned()),
+            SubjectKind::Task.as_str(),
             task.to_string(),
             i64::from(TASK_EXECUTIONS_COUNTED_MAX),
             Cursor::before(cursor),
