@@ -4,6 +4,7 @@ use super::is_name;
 use super::reader::Reader;
 use crate::domain::execution::Mode;
 use crate::domain::subscription::{LivemodeFilter, Subscription, TypeFilter, TypeVocabulary};
+use crate::domain::visible::quoted;
 
 /// A configured instance of a source or a destination. Events and executions carry its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +85,8 @@ fn parse_instances(text: &str) -> Result<Vec<InstanceName>, String> {
     for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
         let (name, kind) = entry.split_once(':').unwrap_or((entry, entry));
         if !is_name(name) || instances.iter().any(|earlier| earlier.name == name) {
-            return Err(format!("{name:?} is given twice, or has more than letters, digits, - and _"));
+            let name = quoted(name);
+            return Err(format!("{name} is given twice, or has more than letters, digits, - and _"));
         }
         instances.push(InstanceName { name: name.to_owned(), kind: kind.to_owned() });
     }

@@ -18,6 +18,7 @@ use crate::domain::destination_summary::DestinationSummary;
 use crate::domain::preview::Preview;
 use crate::domain::subscription::{Subscription, TypeVocabulary};
 use crate::domain::summary::EventSummary;
+use crate::domain::visible::quoted;
 use async_trait::async_trait;
 use bytes::Bytes;
 use check::{CheckReport, Finding};
@@ -213,7 +214,11 @@ fn configure_one(
         let known: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
         reader.problem(
             "DESTINATIONS",
-            format!("{:?} is not a kind of destination; the kinds are: {}", name.kind, known.join(", ")),
+            format!(
+                "{} is not a kind of destination; the kinds are: {}",
+                quoted(&name.kind),
+                known.join(", ")
+            ),
         );
         return None;
     };

@@ -6,6 +6,7 @@
 use crate::domain::event::EventFacts;
 use crate::domain::execution::{Mode, NewExecution};
 use crate::domain::lane::lane;
+use crate::domain::visible::quoted;
 use std::sync::Arc;
 use wildmatch::WildMatch;
 
@@ -66,7 +67,7 @@ pub struct TypeFilter {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TypeFilterError {
     /// A word with `@` that is not a preset.
-    #[error("{word:?} is not a preset; the presets are {presets}")]
+    #[error("{} is not a preset; the presets are {presets}", quoted(word))]
     UnknownPreset {
         /// The word.
         word: String,
@@ -74,7 +75,7 @@ pub enum TypeFilterError {
         presets: String,
     },
     /// A pattern with characters that do not occur in event types.
-    #[error("{0:?} is not a pattern of event types; examples are invoice.*,charge.refunded and @payments")]
+    #[error("{} is not a pattern of event types; examples are invoice.*,charge.refunded and @payments", quoted(.0))]
     BadPattern(String),
 }
 

@@ -14,6 +14,20 @@ pub fn is_hidden(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// A shorter word is no secret.
+const SECRET_CHARACTERS_MIN: usize = 20;
+
+/// A wrong word as an error message shows it: quoted, unless it may be a secret that was put into the wrong place.
+/// Long words of letters and digits may be, and addresses, which can have a password.
+pub fn quoted(word: &str) -> String {
+    let count = word.chars().count();
+    let is_mixed = word.contains(|c: char| c.is_ascii_digit()) && word.contains(char::is_alphabetic);
+    if (count >= SECRET_CHARACTERS_MIN && is_mixed) || word.contains("://") {
+        return format!("a text of {count} characters, which is not shown since it may be secret,");
+    }
+    format!("{word:?}")
+}
+
 /// A text in which each hidden character, except for line breaks and tabs, is a JSON escape such as `\u202e`. So
 /// a JSON text stays the same value.
 pub fn visible(text: &str) -> Cow<'_, str> {
@@ -54,6 +68,28 @@ fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_word_is_quoted_unless_it_may_be_a_secret() {
+        for word in [
+            "notoin",
+            "invoice paid",
+            "@money",
+            "customer.subscription.trial will end",
+            "12345678901234567890",
+        ] {
+            assert_eq!(quoted(word), format!("{word:?}"));
+        }
+        for secret in [
+            "whsec_0123456789abcdef",
+            "ops:write:0123456789abcdef",
+            "postgres://u:p@db/e",
+            "ntn_12345678901234567",
+        ] {
+            let shown = quoted(secret);
+            assert!(shown.starts_with("a text of") && !shown.contains(secret), "{shown}");
+        }
+    }
 
     #[test]
     fn hidden_characters_become_visible_and_others_stay() {

@@ -9,6 +9,7 @@ use crate::domain::search::IndexEntry;
 use crate::domain::source::{Examples, Origin, SourceCatalog};
 use crate::domain::subscription::TypeVocabulary;
 use crate::domain::summary::EventSummary;
+use crate::domain::visible::quoted;
 use axum::http::HeaderMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,8 +40,11 @@ impl Registry {
             let kind = kinds.iter().find(|kind| kind.name == name.kind);
             if kind.is_none() {
                 let known: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
-                let message =
-                    format!("{:?} is not a kind of source; the kinds are: {}", name.kind, known.join(", "));
+                let message = format!(
+                    "{} is not a kind of source; the kinds are: {}",
+                    quoted(&name.kind),
+                    known.join(", ")
+                );
                 reader.problem("SOURCES", message);
             }
             kind.map(|kind| Instance { kind, source: (kind.configure)(reader, name) })

@@ -3,6 +3,7 @@
 use crate::cli::environment;
 use crate::config::InstanceName;
 use crate::destinations::check::Finding;
+use crate::domain::visible::quoted;
 use std::collections::BTreeSet;
 
 /// The model of `.env`. A test checks that it has every setting.
@@ -40,7 +41,7 @@ pub(super) fn log_level(directives: Option<&str>) -> Option<Finding> {
         None => !is_level(directive),
     })?;
     Some(Finding::warning(
-        format!("LOG_LEVEL: {wrong:?} is not a level, so the log may have nothing or everything"),
+        format!("LOG_LEVEL: {} is not a level, so the log may have nothing or everything", quoted(wrong)),
         "use a level (error, warn, info, debug, trace), or several: info,eventbridge=debug",
     ))
 }
