@@ -267,6 +267,28 @@ async fn dev_sends_samples_and_rejects_unknown_names() {
 }
 
 #[tokio::test]
+async fn without_its_private_database_dev_is_named_and_no_setting_of_an_address() {
+    const REMEDY: &str = "runs this database itself";
+    let folder = TempDir::new().unwrap();
+    let dev = Dev::start(folder.path()).await;
+    dev.kill_database().await;
+    for arguments in [&["status"][..], &["why", "in_none"], &["doctor"]] {
+        let done = output(eventbridge(folder.path()).args(arguments)).await;
+        let said = format!("{}{}", text(&done.stdout), text(&done.stderr)).replace('\n', " ");
+        assert!(!done.status.success(), "{arguments:?}: {said}");
+        assert!(said.contains(REMEDY) && !said.contains("DATABASE_URL"), "{arguments:?}: {said}");
+    }
+    let page = dev.webhook.join("/").unwrap();
+    within("the dashboard names dev", async {
+        while !dev.http.get(page.clone()).send().await.unwrap().text().await.unwrap().contains(REMEDY) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    dev.kill_and_remove().await;
+}
+
+#[tokio::test]
 async fn doctor_next_to_dev_has_all_of_its_settings() {
     let folder = TempDir::new().unwrap();
     let database = Database::new().await;

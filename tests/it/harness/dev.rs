@@ -95,6 +95,20 @@ impl Dev {
         postmaster
     }
 
+    /// Kills only its private database.
+    pub async fn kill_database(&self) {
+        let pid_file = self.data_dir.as_ref().unwrap().join("postmaster.pid");
+        let postmaster = fs::read_to_string(pid_file).unwrap().lines().next().unwrap().to_owned();
+        assert!(Command::new("kill").args(["-9", &postmaster]).status().await.unwrap().success());
+    }
+
+    /// Kills it, and removes its data. Its database must have been killed.
+    pub async fn kill_and_remove(mut self) {
+        self.process.kill().await.unwrap();
+        let home = self.data_dir.as_ref().and_then(|data| data.parent()).unwrap();
+        fs::remove_dir_all(home).unwrap();
+    }
+
     /// Stops it as Ctrl-C does, and removes its data.
     pub async fn stop(mut self) {
         let pid = self.process.id().unwrap().to_string();
