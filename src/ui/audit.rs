@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn details_are_plain_words() {
         for (given, expected) in [
-            (json!({"is": "begun", "events": 3}), "begun, events: 3"),
+            (json!({"is": "begun", "events": 3}), "events: 3, begun"),
             (
                 json!({"is": "done", "removed": 12_345, "before": "2026-11-01T00:00:00Z"}),
                 "older than: <time datetime=\"2026-11-01T00:00:00.000Z\">2026-11-01 00:00:00</time>, finished, \

@@ -201,7 +201,7 @@ fn the_present_state_is_shown_once_and_last() {
     );
     // In object mode a newer state may have been written for it, without an attempt of its own.
     let shown = of(execution(Status::Success, Vec::new()));
-    assert_eq!(shown, ["success, the page is https://notion.so/p"]);
+    assert_eq!(shown, ["delivered, the page is https://notion.so/p"]);
 }
 
 #[test]
