@@ -87,9 +87,9 @@ pub(super) fn plain_subject(line: &AuditRow) -> Markup {
     let id = line.subject_id.as_deref();
     let task = id.and_then(|id| id.strip_prefix("task_"));
     match (line.subject_kind.as_str(), task) {
-        (_, Some(number)) => html! { "Bulk task " (number) },
+        ("task", Some(number)) => html! { "Bulk task " (number) },
         ("failure", _) => html! { "Failure group" @if let Some(id) = id { " " (id) } },
-        (kind, None) => html! { (capital(&in_words(kind))) @if let Some(id) = id { " " bdi { (id) } } },
+        (kind, _) => html! { (capital(&in_words(kind))) @if let Some(id) = id { " " bdi { (id) } } },
     }
 }
 
@@ -125,8 +125,8 @@ fn field(name: &str, value: &Value) -> Markup {
         Value::Object(filter) if filter.is_empty() => html! { "everything" },
         Value::Object(_) => detail(value),
         Value::String(word) => match (name, DateTime::parse_from_rfc3339(word)) {
-            ("was" | "status", _) => html! { (Status::name_in_words(word)) },
-            ("was_paused_for" | "kind", _) => html! { (in_words(word)) },
+            ("was" | "status" | "restored", _) => html! { (Status::name_in_words(word)) },
+            ("error_class" | "kind", _) => html! { (in_words(word)) },
             (_, Ok(at)) => time(at.to_utc()),
             (_, Err(_)) => html! { bdi { (word) } },
         },
@@ -143,7 +143,7 @@ fn field(name: &str, value: &Value) -> Markup {
 fn label(name: &str) -> String {
     match name {
         "was" => "before",
-        "was_paused_for" => "paused because of",
+        "error_class" => "paused because of",
         "before" => "older than",
         "again" => "queued again",
         "created" => "not delivered before",
@@ -184,7 +184,8 @@ mod tests {
                 json!({"filter": {"status": "failed", "livemode": true}, "count": 1_200}),
                 "queued: 1,200, filter: mode: live, status: failed",
             ),
-            (json!({"was_paused_for": "block_limit"}), "paused because of: block limit"),
+            (json!({"error_class": "block_limit"}), "paused because of: block limit"),
+            (json!({"restored": "success"}), "restored: delivered"),
             (json!({"note": "<b>"}), "note: <bdi>&lt;b&gt;</bdi>"),
             (json!("text"), ""),
         ] {
@@ -205,7 +206,7 @@ mod tests {
         };
         for (kind, id, expected) in [
             ("execution", Some("42"), "Execution <bdi>42</bdi>"),
-            ("executions", Some("task_3"), "Bulk task 3"),
+            ("task", Some("task_3"), "Bulk task 3"),
             ("events", None, "Events"),
             ("failure", Some("d3"), "Failure group d3"),
             ("new_kind", None, "New kind"),
