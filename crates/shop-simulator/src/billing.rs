@@ -1,7 +1,9 @@
-//! Subscriptions: begun, renewed every month, canceled.
+//! Subscriptions: begun, renewed every month, canceled. What else happens to those of a shop in operation is
+//! in [`lives`](crate::lives).
 
 use crate::invoices::Invoice;
 use crate::json;
+use crate::lives::{self, Outcome};
 use crate::money::Currency;
 use crate::payments::Buyer;
 use crate::random::Deck;
@@ -27,16 +29,26 @@ pub(crate) enum Renewal {
 pub(crate) struct Subscription {
     pub(crate) id: String,
     pub(crate) created: i64,
+    /// Each period begins a number of months after it.
+    pub(crate) anchor: i64,
     pub(crate) currency: Currency,
     /// Minor units a month.
     pub(crate) price: i64,
+    /// How often the price was changed: each has an id of its own.
+    pub(crate) price_changes: u32,
     pub(crate) buyer: Buyer,
     pub(crate) status: &'static str,
     /// Start and end of what is paid for.
     pub(crate) period: (i64, i64),
+    /// Start and end of the trial.
+    pub(crate) trial: Option<(i64, i64)>,
+    /// Whether its invoices are not collected for now.
+    pub(crate) is_paused: bool,
     pub(crate) cancel_at: Option<i64>,
     pub(crate) canceled_at: Option<i64>,
     pub(crate) ended_at: Option<i64>,
+    /// Whether it ended because no attempt to charge succeeded.
+    pub(crate) has_failed: bool,
     pub(crate) latest_invoice: Option<String>,
 }
 
@@ -68,8 +80,8 @@ pub(crate) fn run(world: &mut World, decks: &mut Decks, at: i64, currency: Curre
 /// A subscription and how long it will last.
 #[derive(Debug)]
 pub(crate) struct Contract {
-    subscription: Subscription,
-    /// The number of the current period, from 1.
+    pub(crate) subscription: Subscription,
+    /// The number of the current period, from 1; 0 is a trial.
     cycle: u32,
     /// After so many periods the customer cancels.
     cycles: i64,
@@ -78,6 +90,10 @@ pub(crate) struct Contract {
 impl Contract {
     /// A customer subscribes.
     pub(crate) fn begin(world: &mut World, at: i64, currency: Currency) -> Self {
+        if world.runs_on && world.random.percent(30) {
+            let subscription = lives::begin_trial(world, at, currency);
+            return Self { subscription, cycle: 0, cycles: world.random.between(0, 18) };
+        }
         let subscription = begin(world, at, currency);
         Self { subscription, cycle: 1, cycles: world.random.between(2, 18) }
     }
@@ -94,8 +110,14 @@ impl Contract {
 
     /// The current period ends, with a renewal or a cancellation. Returns whether the subscription goes on.
     pub(crate) fn go_on(&mut self, world: &mut World, decks: &mut Decks) -> bool {
+        if self.cycle == 0 {
+            lives::announce_end_of_trial(world, &self.subscription);
+        }
         if i64::from(self.cycle) == self.cycles {
             end(world, &mut self.subscription);
+            return false;
+        }
+        if world.runs_on && lives::happens(world, &mut self.subscription, self.cycle) == Outcome::Ended {
             return false;
         }
         renew(world, decks, &mut self.subscription, self.cycle);
@@ -105,21 +127,7 @@ impl Contract {
 }
 
 fn begin(world: &mut World, at: i64, currency: Currency) -> Subscription {
-    let (euros, cents) = (world.random.between(5, 80), world.random.between(0, 99));
-    let buyer = Buyer::customer(world, at);
-    let mut subscription = Subscription {
-        id: world.id("sub"),
-        created: at,
-        currency,
-        price: currency.price(euros, cents),
-        buyer,
-        status: "active",
-        period: (at, months_after(at, 1)),
-        cancel_at: None,
-        canceled_at: None,
-        ended_at: None,
-        latest_invoice: None,
-    };
+    let mut subscription = Subscription::new(world, at, currency);
     if world.runs_on {
         let view = world.view(at);
         world.emit(at, "price.created", json::price(&subscription, view));
@@ -142,7 +150,7 @@ fn begin(world: &mut World, at: i64, currency: Currency) -> Subscription {
 fn renew(world: &mut World, decks: &mut Decks, subscription: &mut Subscription, cycle: u32) {
     let before = subscription.clone();
     let at = subscription.period.1;
-    subscription.period = (at, months_after(subscription.created, cycle + 1));
+    subscription.enter_period(cycle);
     let mut invoice = bill(world, subscription, "subscription_cycle");
     subscription.emit_change(world, at, &before);
     let issued_at = at + HOUR;
@@ -186,7 +194,7 @@ fn end(world: &mut World, subscription: &mut Subscription) {
 }
 
 /// A draft for the period that begins.
-fn bill(world: &mut World, subscription: &mut Subscription, reason: &'static str) -> Invoice {
+pub(crate) fn bill(world: &mut World, subscription: &mut Subscription, reason: &'static str) -> Invoice {
     let (at, currency, price) = (subscription.period.0, subscription.currency, subscription.price);
     let draft = Invoice::draft(world, at, currency, price, subscription.buyer.clone());
     subscription.latest_invoice = Some(draft.id.clone());
@@ -194,12 +202,42 @@ fn bill(world: &mut World, subscription: &mut Subscription, reason: &'static str
 }
 
 impl Subscription {
-    fn emit(&self, world: &mut World, at: i64, event_type: &str) {
+    /// A subscription that is active and paid for a month, to a new customer.
+    pub(crate) fn new(world: &mut World, at: i64, currency: Currency) -> Self {
+        let (euros, cents) = (world.random.between(5, 80), world.random.between(0, 99));
+        let buyer = Buyer::customer(world, at);
+        Self {
+            id: world.id("sub"),
+            created: at,
+            anchor: at,
+            currency,
+            price: currency.price(euros, cents),
+            price_changes: 0,
+            buyer,
+            status: "active",
+            period: (at, months_after(at, 1)),
+            trial: None,
+            is_paused: false,
+            cancel_at: None,
+            canceled_at: None,
+            ended_at: None,
+            has_failed: false,
+            latest_invoice: None,
+        }
+    }
+
+    /// The period after the one with that number begins.
+    pub(crate) fn enter_period(&mut self, cycle: u32) {
+        self.status = "active";
+        self.period = (self.period.1, months_after(self.anchor, cycle + 1));
+    }
+
+    pub(crate) fn emit(&self, world: &mut World, at: i64, event_type: &str) {
         let view = world.view(at);
         world.emit(at, event_type, json::subscription(self, view));
     }
 
-    fn emit_change(&self, world: &mut World, at: i64, before: &Self) {
+    pub(crate) fn emit_change(&self, world: &mut World, at: i64, before: &Self) {
         let view = world.view(at);
         let json = |subscription| json::subscription(subscription, view);
         world.emit_change(at, "customer.subscription.updated", || json(before), json(self));

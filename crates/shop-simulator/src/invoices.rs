@@ -11,6 +11,7 @@ pub(crate) enum Status {
     Draft,
     Open,
     Paid,
+    Uncollectible,
 }
 
 impl Status {
@@ -19,6 +20,7 @@ impl Status {
             Self::Draft => "draft",
             Self::Open => "open",
             Self::Paid => "paid",
+            Self::Uncollectible => "uncollectible",
         }
     }
 }
@@ -41,6 +43,7 @@ pub(crate) struct Invoice {
     pub(crate) status: Status,
     pub(crate) finalized_at: Option<i64>,
     pub(crate) paid_at: Option<i64>,
+    pub(crate) given_up_at: Option<i64>,
     pub(crate) paid_outside: bool,
     pub(crate) attempts: i64,
     pub(crate) next_attempt: Option<i64>,
@@ -81,6 +84,7 @@ impl Invoice {
             status: Status::Draft,
             finalized_at: None,
             paid_at: None,
+            given_up_at: None,
             paid_outside: false,
             attempts: 0,
             next_attempt: None,
@@ -104,16 +108,7 @@ impl Invoice {
 
     /// Charges the customer's card, after a failed attempt if `fails_first`.
     pub(crate) fn collect(&mut self, world: &mut World, at: i64, fails_first: bool) -> Payment {
-        let terms = Terms {
-            currency: self.currency,
-            amount: self.total,
-            buyer: self.buyer.clone(),
-            method: Method::Card,
-            manual: false,
-            invoice: Some(self.id.clone()),
-            description: "Subscription update".to_owned(),
-        };
-        let mut payment = Payment::open(world, at, terms);
+        let mut payment = Payment::open(world, at, self.terms());
         self.payment = Some((payment.intent.clone(), None));
         if fails_first {
             payment.decline(world);
@@ -156,6 +151,47 @@ impl Invoice {
         let (id, balance) = (world.id("cn"), Some(world.id("cbtxn")));
         let created = at + world.random.between(HOUR, 9 * DAY);
         self.credit(world, &CreditNote { id, created, amount, refund: None, balance_transaction: balance });
+    }
+
+    /// Nothing is due: the invoice is paid at once.
+    pub(crate) fn pay_nothing(&mut self, world: &mut World, at: i64) {
+        self.settle(world, at);
+        self.emit(world, at, "invoice.payment_succeeded");
+    }
+
+    /// Charges the customer's card three times in vain, and gives up. Returns when the first and the last
+    /// attempt failed.
+    pub(crate) fn fail_to_collect(&mut self, world: &mut World, at: i64) -> (i64, i64) {
+        let terms = self.terms();
+        let mut payment = Payment::open(world, at, terms);
+        self.payment = Some((payment.intent.clone(), None));
+        let mut failed = Vec::new();
+        for _ in 0..3 {
+            payment.decline(world);
+            self.fail_attempt(world, payment.now);
+            failed.push(payment.now);
+            payment.now += 3 * DAY;
+        }
+        let (first, last) = (failed.first().copied().unwrap_or(at), failed.last().copied().unwrap_or(at));
+        let before = self.clone();
+        self.next_attempt = None;
+        self.status = Status::Uncollectible;
+        self.given_up_at = Some(last + 60);
+        self.emit_change(world, last + 60, "invoice.updated", &before);
+        self.emit(world, last + 60, "invoice.marked_uncollectible");
+        (first, last)
+    }
+
+    fn terms(&self) -> Terms {
+        Terms {
+            currency: self.currency,
+            amount: self.total,
+            buyer: self.buyer.clone(),
+            method: Method::Card,
+            manual: false,
+            invoice: Some(self.id.clone()),
+            description: "Subscription update".to_owned(),
+        }
     }
 
     fn credit(&mut self, world: &mut World, note: &CreditNote) {

@@ -47,6 +47,7 @@ mod disputes;
 mod invoices;
 mod json;
 mod ledger;
+mod lives;
 mod money;
 mod operation;
 mod options;

@@ -4,9 +4,36 @@
 //! the clock starts and as long as it runs. The stand-in answers the calls that read this account, keeps
 //! webhook endpoints and event destinations, and sends them events, signed as Stripe signs. It is an
 //! independent check of what the service sends, so it shares no code with it. It can also show Stripe's
-//! faults. Everything follows from the seed, except for the order of concurrent requests.
+//! faults. Everything follows from the seed, except for the order of concurrent requests. A browser shows the
+//! shop at `/`, with buttons for the faults.
+//!
+//! It keeps everything in memory, up to the limits of [`SandboxOptions`], and sends events only to this machine.
+//! Signatures carry this machine's time, since receivers compare it with their own clock; everything else has
+//! the stand-in's time. All objects have the shapes of [`API_VERSION`], whatever version a request or an
+//! endpoint has.
+//!
+//! # Control
+//!
+//! [`SandboxHandle`] controls a stand-in within its process; other processes send JSON over HTTP.
+//!
+//! | request | effect |
+//! |---|---|
+//! | `GET /_sandbox/stats` | the time, and counts of events, requests and deliveries |
+//! | `GET /_sandbox/wait?events=N&requests=N&succeeded=N&timeout_ms=N` | answers 200 once there are as many (deliveries that succeeded), 408 after the timeout |
+//! | `GET`, `PUT /_sandbox/clock` `{"speed":60,"advance_seconds":3600,"skew_seconds":-400}` | shows or sets the clock |
+//! | `GET`, `POST`, `DELETE /_sandbox/faults` `{"kind":"rate_limited","route":"events","after":1,"times":2}` | rules for requests: see [`FaultRule`]; the kinds are those of [`Fault`] in lower case with underscores |
+//! | `GET`, `POST`, `DELETE /_sandbox/delivery_faults` `{"kind":"drop","times":50,"event_type":"charge.succeeded"}` | rules for events and deliveries: see [`DeliveryRule`] |
+//! | `GET`, `DELETE /_sandbox/requests` | lists or clears the latest requests |
+//! | `POST /_sandbox/keys` `{"key":"rk_test_…","permissions":["rak_charge_read"],"account":"acct_…"}`, `DELETE /_sandbox/keys/{key}` | adds or revokes a key |
+//! | `POST /_sandbox/events` | an event happens: a snapshot as a webhook carries it |
+//! | `POST /_sandbox/sales` `{}` | the shop begins a sale |
+//! | `PUT /_sandbox/objects`, `DELETE /_sandbox/objects/{id}` | puts an object in, or deletes it |
+//! | `GET /_sandbox/endpoints`, `PUT /_sandbox/endpoints/{id}` `{"enabled":false,"api_version":"…","rotate_secret_seconds":3600}` | lists endpoints with their secrets, or changes one as Stripe or the owner does |
+//! | `GET /_sandbox/deliveries`, `PUT /_sandbox/deliveries/retry` | lists the latest deliveries, or sends at once what waits |
+//! | `PUT /_sandbox/account` `{"api_version":"…","deliver_to":"http://127.0.0.1:8000"}` | the account's API version; the origin that events are sent to |
 
 mod account;
+mod acts;
 mod api;
 mod api_error;
 mod calls;
@@ -25,6 +52,7 @@ mod keys;
 mod lists;
 mod objects;
 mod options;
+mod page;
 mod params;
 mod resources;
 mod sender;
@@ -154,5 +182,6 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route("/v2/{*call}", any(api::answer))
         .with_state(Arc::clone(shared))
         .merge(control::router(SandboxHandle::new(Arc::clone(shared))))
+        .merge(page::router(Arc::clone(shared)))
         .layer(from_fn(reject_foreign_requests))
 }

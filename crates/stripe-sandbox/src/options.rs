@@ -62,7 +62,9 @@ pub enum ShopSize {
     Empty,
     /// About a dozen sales a day.
     Quiet,
-    /// A sale every few seconds.
+    /// A sale every 20 seconds, to watch.
+    Lively,
+    /// A sale every 6 seconds.
     Busy,
     /// As given.
     Of(Pace),
@@ -77,15 +79,17 @@ impl ShopSize {
             Self::Quiet => {
                 Some(Pace { seconds_between_sales: 2 * HOUR, seconds_between_subscriptions: 40 * HOUR })
             }
+            Self::Lively => Some(Pace { seconds_between_sales: 20, seconds_between_subscriptions: HOUR / 4 }),
             Self::Busy => Some(Pace { seconds_between_sales: 6, seconds_between_subscriptions: HOUR }),
             Self::Of(pace) => Some(pace),
         }
     }
 
-    /// The pace of the time before the clock starts: a busy shop was not as busy then, or its past alone would
-    /// fill the memory.
+    /// The pace of the time before the clock starts: a lively or busy shop was calmer then, or its past alone
+    /// would fill the memory.
     pub fn past_pace(self) -> Option<Pace> {
         match self {
+            Self::Lively => Self::Quiet.pace(),
             Self::Busy => {
                 Some(Pace { seconds_between_sales: 1_200, seconds_between_subscriptions: 8 * 3600 })
             }

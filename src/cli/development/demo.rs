@@ -4,6 +4,7 @@
 //! every page exists exactly once with the right values.
 
 use super::dev_environment::{DevEnvironment, Options};
+use super::shop::ShopChoice;
 use super::sender::{self, INVOICE_LIFE, SampleDelivery, Sender};
 use crate::cli::{signals, table};
 use crate::config::Vars;
@@ -70,6 +71,7 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
             secret: SecretString::from(format!("whsec_{}", hex::encode(rand::random::<[u8; 24]>()))),
         }],
         free_ports: true,
+        shop: Some(ShopChoice::Off),
     })
     .await?;
     println!("Ready after {:.1} s at {}.\n", began.elapsed().as_secs_f64(), environment.base_url);

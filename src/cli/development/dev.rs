@@ -1,18 +1,27 @@
 //! `eventbridge dev`: runs everything on this machine without any setup, and keeps the data between runs.
 
 use super::dev_environment::{DevEnvironment, Options};
+use super::shop::ShopChoice;
 use super::stripe_cli;
 use crate::cli::local_state::LocalState;
 use crate::cli::{environment, signals};
 use crate::sources::stripe::NamedSecret;
 use crate::telemetry::LogFormat;
+use clap::Args;
 use private_postgres::DataLifetime;
 use secrecy::ExposeSecret;
 use std::process::ExitCode;
 
 const WEBHOOK_PATH: &str = "/api/v1/webhooks/stripe";
 
-pub(super) async fn run() -> anyhow::Result<ExitCode> {
+#[derive(Debug, Args)]
+pub(super) struct DevArgs {
+    /// How much the shop sells whose events a stand-in for Stripe sends; by default quiet, and off if the settings name a Stripe account, a Notion token or a database of your own
+    #[arg(long, value_enum)]
+    shop: Option<ShopChoice>,
+}
+
+pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     let vars = environment::vars()?;
     environment::start_log(&vars, LogFormat::Text);
     let stop = signals::stop_requested()?;
@@ -26,6 +35,7 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
         sandbox_journal: Some(local.sandbox_journal()?),
         fallback_secrets: std::iter::once(secret).chain(of_cli).collect(),
         free_ports: false,
+        shop: args.shop,
     });
     let environment = tokio::select! {
         started = starting => started?,
@@ -51,6 +61,10 @@ fn welcome(environment: &DevEnvironment, has_cli: bool) -> String {
             format!("{}  (a stand-in; set NOTION_API_KEY for the real one)", local_name(sandbox.base_url()))
         },
     );
+    let stripe = environment.shop.as_ref().map_or_else(
+        || "no shop  (--shop quiet starts one, unless STRIPE_API_KEY is set)".to_owned(),
+        |shop| format!("{}  (a stand-in with a shop in operation; --shop off for none)", local_name(shop.base_url())),
+    );
     let database = environment.postgres.as_ref().map_or("DATABASE_URL", |postgres| postgres.url());
     let webhook = format!("{base}{WEBHOOK_PATH}");
     let cli = if has_cli {
@@ -66,6 +80,7 @@ fn welcome(environment: &DevEnvironment, has_cli: bool) -> String {
   API docs       {base}/docs   (POST /api/v1/dev/trigger sends a sample from the browser)
   Webhook        {webhook}
   Notion         {notion}
+  Stripe         {stripe}
   Postgres       {database}
   Secret         {secret}
 

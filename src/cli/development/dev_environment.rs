@@ -1,9 +1,11 @@
-//! The development environment: a private Postgres, the service and the Notion sandbox on this machine.
+//! The development environment: a private Postgres, the service and the stand-ins for Notion and Stripe on this
+//! machine.
 //!
 //! `dev` and `demo` both run one. They differ in what they keep and in what they print.
 
 use super::browser_trigger;
 use super::sender::{self, Sender};
+use super::shop::{self, ShopChoice};
 use crate::alerts;
 use crate::app::{DEFAULT_KINDS, Parts, Role, Service};
 use crate::cli::doctor::known_names;
@@ -41,6 +43,8 @@ pub(super) struct Options {
     pub fallback_secrets: Vec<NamedSecret>,
     /// Take any free ports instead of the usual ones.
     pub free_ports: bool,
+    /// How much the shop sells at the stand-in for Stripe; `None` decides by the settings.
+    pub shop: Option<ShopChoice>,
 }
 
 /// A started environment, ready to serve.
@@ -55,6 +59,8 @@ pub(super) struct DevEnvironment {
     pub sender: Sender,
     /// The Notion sandbox, if no real Notion is configured.
     pub sandbox: Option<RunningSandbox>,
+    /// The stand-in for Stripe, if there is a shop.
+    pub shop: Option<stripe_sandbox::RunningSandbox>,
     /// The private server, if no other database is configured.
     pub postgres: Option<PrivatePostgres>,
     /// All settings, also those that were filled in, so that other commands use the same.
@@ -67,11 +73,12 @@ const ADDRESS: [&str; 2] = ["LISTEN_ADDR", "PORT"];
 impl DevEnvironment {
     /// Starts all parts in order. If one fails, those that were started stop.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
-        let Options { mut vars, data_lifetime, sandbox_journal, fallback_secrets, free_ports } = options;
+        let Options { mut vars, data_lifetime, sandbox_journal, fallback_secrets, free_ports, shop } = options;
         let mut settings = development_settings(&vars)?;
         if free_ports {
             settings.listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         }
+        let choice = shop.unwrap_or_else(|| shop::by_settings(&vars, &settings));
         let secret = signing_secret(&mut vars, &fallback_secrets)?;
 
         let listener = listen(settings.listen).await?;
@@ -88,6 +95,7 @@ impl DevEnvironment {
         } else {
             Some(start_sandbox(&mut vars, address, sandbox_journal).await?)
         };
+        let shop = shop::start(choice, &mut vars, address, webhook_url(address)?, &secret).await?;
         let mut reader = Reader::new(&vars);
         let sources = Registry::configure(&mut reader, &settings.sources);
         let instances = destinations::configure(&mut reader, &settings.instances, sources.types());
@@ -122,14 +130,17 @@ impl DevEnvironment {
         if postgres.is_some() {
             settings.insert(PRIVATE_DATABASE.to_owned(), String::new());
         }
-        Ok(Self { service, listener, base_url, secret, sender, sandbox, postgres, settings })
+        Ok(Self { service, listener, base_url, secret, sender, sandbox, shop, postgres, settings })
     }
 
-    /// Serves until `shutdown` resolves; then drains the service, and only then stops the sandbox
+    /// Serves until `shutdown` resolves; then drains the service, and only then stops the stand-ins
     /// and the database that it drains into.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
-        let Self { service, listener, sandbox, postgres, .. } = self;
+        let Self { service, listener, sandbox, shop, postgres, .. } = self;
         let served = service.serve(listener, shutdown).await;
+        if let Some(shop) = shop {
+            shop.shutdown().await;
+        }
         if let Some(sandbox) = sandbox {
             sandbox.shutdown().await;
         }

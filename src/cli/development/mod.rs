@@ -1,7 +1,8 @@
 //! The commands for development: `dev`, `demo` and `trigger`.
 //!
 //! They are behind the feature `dev`, which is on by default. The production image is built without
-//! it and contains neither these commands nor the Notion sandbox, the samples and the private Postgres.
+//! it and contains neither these commands nor the stand-ins for Notion and Stripe, the samples and the private
+//! Postgres.
 
 mod browser_trigger;
 mod demo;
@@ -9,6 +10,7 @@ mod dev;
 mod dev_environment;
 mod local_files;
 mod sender;
+mod shop;
 mod stripe_cli;
 mod trigger;
 
@@ -21,8 +23,8 @@ use std::process::{self, ExitCode};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Run everything on this machine: a private Postgres, the service, and a Notion sandbox
-    Dev,
+    /// Run everything on this machine: a private Postgres, the service, a Notion sandbox, and a shop at a stand-in for Stripe
+    Dev(dev::DevArgs),
     /// Deliver sample events to pages in the Notion sandbox, then check and show the pages
     Demo,
     /// Send signed sample events to a running service
@@ -35,7 +37,7 @@ pub(super) enum Command {
 impl Command {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Dev => restart_without_libpq_variables().and_then(|()| run(dev::run())),
+            Self::Dev(args) => restart_without_libpq_variables().and_then(|()| run(dev::run(args))),
             Self::Demo => restart_without_libpq_variables().and_then(|()| run(demo::run())),
             Self::Trigger(args) => run(trigger::run(args)),
             Self::PostgresSupervisor(args) => Ok(supervisor::run(&args)),

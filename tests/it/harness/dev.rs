@@ -34,7 +34,7 @@ impl Dev {
     }
 
     pub async fn start_by(mut command: Command, database: Option<&Database>) -> Self {
-        command.arg("dev").env("PORT", "0").env("LOG_LEVEL", "warn").stdout(Stdio::piped());
+        command.args(["dev", "--shop", "off"]).env("PORT", "0").env("LOG_LEVEL", "warn").stdout(Stdio::piped());
         if let Some(database) = database {
             command.env("DATABASE_URL", database.url().expose_secret());
         }

@@ -19,7 +19,7 @@ pub(crate) fn invoice(of: &Invoice, view: View) -> Value {
         "amount_remaining": of.total - paid,
         "attempt_count": of.attempts,
         "attempted": of.attempts > 0,
-        "auto_advance": of.status != Status::Paid,
+        "auto_advance": !matches!(of.status, Status::Paid | Status::Uncollectible),
         "automatic_tax": { "enabled": false, "liability": null, "status": null },
         "billing_reason": of.reason,
         "collection_method": if of.due.is_some() { "send_invoice" } else { "charge_automatically" },
@@ -47,7 +47,7 @@ pub(crate) fn invoice(of: &Invoice, view: View) -> Value {
         "status": of.status.name(),
         "status_transitions": {
             "finalized_at": of.finalized_at,
-            "marked_uncollectible_at": null,
+            "marked_uncollectible_at": of.given_up_at,
             "paid_at": of.paid_at,
             "voided_at": null,
         },
@@ -163,14 +163,14 @@ pub(crate) fn subscription(of: &Subscription, view: View) -> Value {
     let object = json!({
         "id": of.id,
         "object": "subscription",
-        "billing_cycle_anchor": of.created,
+        "billing_cycle_anchor": of.anchor,
         "cancel_at": of.cancel_at,
         "cancel_at_period_end": of.cancel_at.is_some(),
         "canceled_at": of.canceled_at,
         "cancellation_details": {
             "comment": null,
-            "feedback": of.canceled_at.map(|_| "too_expensive"),
-            "reason": of.canceled_at.map(|_| "cancellation_requested"),
+            "feedback": of.canceled_at.filter(|_| !of.has_failed).map(|_| "too_expensive"),
+            "reason": of.canceled_at.map(|_| if of.has_failed { "payment_failed" } else { "cancellation_requested" }),
         },
         "collection_method": "charge_automatically",
         "created": of.created,
@@ -183,11 +183,11 @@ pub(crate) fn subscription(of: &Subscription, view: View) -> Value {
         "latest_invoice": of.latest_invoice,
         "livemode": view.livemode,
         "metadata": {},
-        "pause_collection": null,
+        "pause_collection": of.is_paused.then(|| json!({ "behavior": "void", "resumes_at": null })),
         "start_date": of.created,
         "status": of.status,
-        "trial_end": null,
-        "trial_start": null,
+        "trial_end": of.trial.map(|(_, end)| end),
+        "trial_start": of.trial.map(|(start, _)| start),
     });
     if view.version.is_before_basil() {
         with(object, json!({ "current_period_end": end, "current_period_start": start, "discount": null }))
@@ -216,8 +216,9 @@ fn item(of: &Subscription, view: View) -> Value {
 
 /// The price of a subscription: each has one of its own.
 pub(crate) fn price(of: &Subscription, view: View) -> Value {
+    let (own, changes) = (of.id.trim_start_matches("sub_"), of.price_changes);
     json!({
-        "id": format!("price_{}", of.id.trim_start_matches("sub_")),
+        "id": if changes == 0 { format!("price_{own}") } else { format!("price_{own}{changes}") },
         "object": "price",
         "active": true,
         "billing_scheme": "per_unit",

@@ -7,6 +7,7 @@ mod receiver;
 mod faults;
 mod keys;
 mod money;
+mod page;
 mod reading;
 mod second_version;
 mod shapes;
