@@ -179,6 +179,15 @@ async fn dev_keeps_its_data_after_a_kill_and_leaves_no_server_behind() {
 }
 
 #[tokio::test]
+async fn dev_has_a_shop_whose_events_make_pages() {
+    let folder = TempDir::new().unwrap();
+    let dev = Dev::start_with_shop(eventbridge(folder.path()), None, "busy").await;
+    let pages = dev.delivered_at_least(3).await;
+    assert!(pages.iter().all(Value::is_string), "{pages:?}");
+    dev.stop().await;
+}
+
+#[tokio::test]
 async fn a_second_dev_in_one_folder_reports_that_it_waits() {
     let folder = TempDir::new().unwrap();
     let first = Dev::start(folder.path()).await;

@@ -33,8 +33,13 @@ impl Dev {
         Self::start_by(eventbridge(folder), database).await
     }
 
-    pub async fn start_by(mut command: Command, database: Option<&Database>) -> Self {
-        command.args(["dev", "--shop", "off"]).env("PORT", "0").env("LOG_LEVEL", "warn").stdout(Stdio::piped());
+    pub async fn start_by(command: Command, database: Option<&Database>) -> Self {
+        Self::start_with_shop(command, database, "off").await
+    }
+
+    /// With a shop of this size, whose events arrive by themselves.
+    pub async fn start_with_shop(mut command: Command, database: Option<&Database>, shop: &str) -> Self {
+        command.args(["dev", "--shop", shop]).env("PORT", "0").env("LOG_LEVEL", "warn").stdout(Stdio::piped());
         if let Some(database) = database {
             command.env("DATABASE_URL", database.url().expose_secret());
         }
@@ -72,13 +77,22 @@ impl Dev {
 
     /// Waits until this many executions have succeeded, and returns the address of their pages.
     pub async fn delivered(&self, count: usize) -> Vec<Value> {
+        self.delivered_if(|found| found == count).await
+    }
+
+    /// Waits until at least this many executions have succeeded.
+    pub async fn delivered_at_least(&self, count: usize) -> Vec<Value> {
+        self.delivered_if(|found| found >= count).await
+    }
+
+    async fn delivered_if(&self, is_enough: impl Fn(usize) -> bool) -> Vec<Value> {
         let url = self.webhook.join("/api/v1/executions?limit=200").unwrap();
         within("the deliveries have succeeded", async {
             loop {
                 let listing: Value = self.http.get(url.clone()).send().await.unwrap().json().await.unwrap();
                 let rows = listing["data"].as_array().unwrap().iter();
                 let rows: Vec<_> = rows.filter(|row| row["status"] == "success").collect();
-                if rows.len() == count {
+                if is_enough(rows.len()) {
                     return rows.iter().map(|row| row["remote_url"].clone()).collect();
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
