@@ -4,8 +4,8 @@
 //! every page exists exactly once with the right values.
 
 use super::dev_environment::{DevEnvironment, Options};
-use super::shop::ShopChoice;
 use super::sender::{self, INVOICE_LIFE, SampleDelivery, Sender};
+use super::shop::ShopChoice;
 use crate::cli::{signals, table};
 use crate::config::Vars;
 use crate::domain::visible::visible_in_log;

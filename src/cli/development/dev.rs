@@ -15,7 +15,7 @@ use std::process::ExitCode;
 const WEBHOOK_PATH: &str = "/api/v1/webhooks/stripe";
 
 #[derive(Debug, Args)]
-pub(super) struct DevArgs {
+pub(in crate::cli) struct DevArgs {
     /// How much the shop sells whose events a stand-in for Stripe sends; by default quiet, and off if the settings name a Stripe account, a Notion token or a database of your own
     #[arg(long, value_enum)]
     shop: Option<ShopChoice>,
@@ -63,7 +63,12 @@ fn welcome(environment: &DevEnvironment, has_cli: bool) -> String {
     );
     let stripe = environment.shop.as_ref().map_or_else(
         || "no shop  (--shop quiet starts one, unless STRIPE_API_KEY is set)".to_owned(),
-        |shop| format!("{}  (a stand-in with a shop in operation; --shop off for none)", local_name(shop.base_url())),
+        |shop| {
+            format!(
+                "{}  (a stand-in with a shop in operation; --shop off for none)",
+                local_name(shop.base_url())
+            )
+        },
     );
     let database = environment.postgres.as_ref().map_or("DATABASE_URL", |postgres| postgres.url());
     let webhook = format!("{base}{WEBHOOK_PATH}");

@@ -73,7 +73,8 @@ const ADDRESS: [&str; 2] = ["LISTEN_ADDR", "PORT"];
 impl DevEnvironment {
     /// Starts all parts in order. If one fails, those that were started stop.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
-        let Options { mut vars, data_lifetime, sandbox_journal, fallback_secrets, free_ports, shop } = options;
+        let Options { mut vars, data_lifetime, sandbox_journal, fallback_secrets, free_ports, shop } =
+            options;
         let mut settings = development_settings(&vars)?;
         if free_ports {
             settings.listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

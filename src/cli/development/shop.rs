@@ -45,11 +45,7 @@ pub(super) async fn start(
     if vars.is_meant("STRIPE_API_KEY") {
         return Ok(None);
     }
-    let forward = Forward {
-        url: webhook.into(),
-        secret: secret.expose_secret().to_owned(),
-        thin: false,
-    };
+    let forward = Forward { url: webhook.into(), secret: secret.expose_secret().to_owned(), thin: false };
     let options = SandboxOptions {
         // Ids must not come again in the next run, whose database has the events of this one.
         seed: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),

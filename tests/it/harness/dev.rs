@@ -39,7 +39,11 @@ impl Dev {
 
     /// With a shop of this size, whose events arrive by themselves.
     pub async fn start_with_shop(mut command: Command, database: Option<&Database>, shop: &str) -> Self {
-        command.args(["dev", "--shop", shop]).env("PORT", "0").env("LOG_LEVEL", "warn").stdout(Stdio::piped());
+        command
+            .args(["dev", "--shop", shop])
+            .env("PORT", "0")
+            .env("LOG_LEVEL", "warn")
+            .stdout(Stdio::piped());
         if let Some(database) = database {
             command.env("DATABASE_URL", database.url().expose_secret());
         }
