@@ -6,11 +6,16 @@ use crate::endpoints::Payload;
 use crate::shared::Shared;
 use crate::signature;
 use crate::state::State;
-use reqwest::redirect::Policy;
-use reqwest::{Client, header};
+use axum::http::{Request, header};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 /// How many attempts run at once.
@@ -24,16 +29,10 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// Runs until the stand-in stops.
 pub async fn run(shared: Arc<Shared>) {
-    // A client without a proxy and without TLS: it reaches only this machine.
-    let client = Client::builder().redirect(Policy::none()).timeout(TIMEOUT).no_proxy().build();
-    let Ok(client) = client else {
-        tracing::error!("the stand-in for Stripe cannot send events");
-        return;
-    };
     let mut changes = shared.changes();
     while !shared.stopped.is_cancelled() {
         changes.mark_unchanged();
-        let wait = send_due(&shared, &client);
+        let wait = send_due(&shared);
         tokio::select! {
             () = shared.stopped.cancelled() => return,
             _ = changes.changed() => {}
@@ -43,7 +42,7 @@ pub async fn run(shared: Arc<Shared>) {
 }
 
 /// Starts the attempts that are due. Returns how long it takes until the next.
-fn send_due(shared: &Arc<Shared>, client: &Client) -> Duration {
+fn send_due(shared: &Arc<Shared>) -> Duration {
     loop {
         let (attempt, events_before, events_after, wait) = {
             let mut state = shared.state();
@@ -59,11 +58,13 @@ fn send_due(shared: &Arc<Shared>, client: &Client) -> Duration {
             shared.changed();
         }
         let Some(attempt) = attempt else { return wait.max(Duration::from_millis(1)) };
-        let (shared, client) = (Arc::clone(shared), client.clone());
+        let shared = Arc::clone(shared);
         shared.clone().attempts.spawn(async move {
             let result = tokio::select! {
                 () = shared.stopped.cancelled() => Err("the stand-in stopped".to_owned()),
-                result = attempt.send(&client) => result,
+                result = tokio::time::timeout(TIMEOUT, attempt.send()) => {
+                    result.unwrap_or_else(|_| Err("timed out".to_owned()))
+                }
             };
             shared.state().tried(&attempt.delivery, result);
             shared.changed();
@@ -75,7 +76,7 @@ fn send_due(shared: &Arc<Shared>, client: &Client) -> Duration {
 struct Attempt {
     delivery: Delivery,
     url: Result<Url, String>,
-    body: Vec<u8>,
+    body: Bytes,
     signature: String,
 }
 
@@ -85,14 +86,14 @@ impl Attempt {
         let event = state.events.get(&delivery.event);
         let (Some(endpoint), Some(event)) = (endpoint, event) else {
             let url = Err("the endpoint or the event is gone".to_owned());
-            return Self { delivery, url, body: Vec::new(), signature: String::new() };
+            return Self { delivery, url, body: Bytes::new(), signature: String::new() };
         };
         let version = endpoint.api_version.as_deref().unwrap_or(&state.options.api_version);
         let body = match endpoint.payload {
             Payload::Snapshot if !event.is_only_thin() => event.snapshot(version),
             _ => event.thin(false),
         };
-        let body = body.to_string().into_bytes();
+        let body = Bytes::from(body.to_string());
         // Receivers compare the time with their own clock, which does not run as fast as the stand-in's.
         let signed_at = machine_now() + state.clock.skew;
         let signature = signature::header(&endpoint.signing(state.clock.now()), signed_at, &body);
@@ -100,21 +101,28 @@ impl Attempt {
         Self { delivery, url, body, signature }
     }
 
-    async fn send(&self, client: &Client) -> Result<u16, String> {
-        let request = client
-            .post(self.url.clone()?)
+    /// Sends it on a connection of its own: without TLS, a proxy or redirects. Returns the status of the answer.
+    async fn send(&self) -> Result<u16, String> {
+        let url = self.url.clone()?;
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
+        let address = format!("{host}:{port}");
+        let stream = TcpStream::connect(&address).await.map_err(|_| "connection refused".to_owned())?;
+        let no_answer = |_| "no answer".to_owned();
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(no_answer)?;
+        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+        let target =
+            url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+        let request = Request::post(target)
+            .header(header::HOST, address)
             .header(header::USER_AGENT, "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
             .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
             .header(header::ACCEPT, "*/*; q=0.5, application/xml")
             .header(header::CACHE_CONTROL, "no-cache")
             .header("stripe-signature", &self.signature)
-            .body(self.body.clone());
-        match request.send().await {
-            Ok(answer) => Ok(answer.status().as_u16()),
-            Err(error) if error.is_timeout() => Err("timed out".to_owned()),
-            Err(error) if error.is_connect() => Err("connection refused".to_owned()),
-            Err(_) => Err("no answer".to_owned()),
-        }
+            .body(Full::new(self.body.clone()))
+            .map_err(|error| error.to_string())?;
+        let answer = sender.send_request(request).await.map_err(|_| "no answer".to_owned())?;
+        Ok(answer.status().as_u16())
     }
 }
 

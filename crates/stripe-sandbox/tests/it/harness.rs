@@ -51,6 +51,8 @@ pub fn empty() -> SandboxOptions {
 
 impl Stripe {
     pub async fn start(options: SandboxOptions) -> Self {
+        // Fails if another test was first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let sandbox = Sandbox::start("127.0.0.1:0".parse().unwrap(), options).await.unwrap();
         let handle = sandbox.handle();
         Self { sandbox, handle, http: reqwest::Client::new(), key: SECRET_KEY.to_owned() }
