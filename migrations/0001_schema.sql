@@ -29,7 +29,10 @@ create table eventbridge.events (
     -- when the event is received.
     carries_state        boolean not null default true,
     received_at          timestamptz not null default now(),
-    -- The signature header and the body, byte for byte: the event can be verified again.
+    -- Whether it was received, or fetched from its sender's API: then no signature proves it.
+    origin               text not null default 'webhook' check (origin in ('webhook', 'api')),
+    -- The signature header and the body, byte for byte: the event can be verified again. Of a fetched event
+    -- the signature is empty, and the name is that of the API key.
     signature            text not null,
     secret_name          text not null,
     -- Empty once the payload was removed.
@@ -60,6 +63,28 @@ comment on index eventbridge.events_by_type is
     'The events of a type, newest first, and the list of the types that were received.';
 comment on index eventbridge.events_by_object is
     'All events of an object, newest first.';
+
+create table eventbridge.pulls (
+    -- The source instance, and which of its lists of events: the name of the API key.
+    source        text not null,
+    name          text not null,
+    -- Changes with the key, so that another account's list is read from its beginning.
+    identity      text not null,
+    -- Every event that the sender created before is stored, by the sender's clock. Null before the first read.
+    position      timestamptz,
+    -- When the newest events were last read without a failure.
+    read_at       timestamptz,
+    -- Since when reading fails, how and what to do; null while it works.
+    failing_since timestamptz,
+    failure_class text,
+    failure       text,
+    remedy        text,
+    primary key (source, name),
+    check (num_nonnulls(failing_since, failure_class, failure, remedy) in (0, 4))
+);
+
+comment on table eventbridge.pulls is
+    'How far the lists of events at senders were read, to fetch what no webhook brought.';
 
 
 -- Executions --------------------------------------------------------------------------------------

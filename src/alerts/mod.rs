@@ -382,6 +382,7 @@ fn page(public_url: &Url, matter: Option<FindingKind>) -> Option<Url> {
             FindingKind::Paused
             | FindingKind::ExpiringToken
             | FindingKind::NotArriving
+            | FindingKind::NotFetching
             | FindingKind::Silence,
         ) => "",
         Some(FindingKind::Database | FindingKind::NoWorker | FindingKind::OldSnapshot) | None => {

@@ -4,6 +4,7 @@ use super::executions::Execution;
 use super::extract::{self, NoQuery, Path, Query};
 use super::paging::{FilterPrint, PageRequest, TimeWindow};
 use super::{Api, NotRead, from_list, from_store};
+use crate::domain::event::EventOrigin;
 use crate::domain::execution::Status;
 use crate::domain::humanize::time_in_words;
 use crate::problem::{Problem, ProblemCode};
@@ -44,9 +45,22 @@ pub struct Event {
     pub created_at: Option<DateTime<Utc>>,
     /// When it was received.
     pub received_at: DateTime<Utc>,
-    /// The name of the secret that signed it.
+    /// How it came here.
+    pub origin: Origin,
+    /// The name of the secret that signed it, or of the API key that fetched it.
     #[schema(example = "secret-1")]
     pub verified_by: String,
+}
+
+/// How an event came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = EventOrigin)]
+pub enum Origin {
+    /// Its sender posted it, signed.
+    Webhook,
+    /// It was fetched from its sender's API, so it has no signature.
+    Api,
 }
 
 /// An event with its body and its executions.
@@ -211,7 +225,8 @@ pub(super) async fn show(
 /// Returns the body of an event, byte for byte as received.
 ///
 /// The header `x-signature` and the secret that `x-verified-by` names allow the signature to be
-/// verified again.
+/// verified again. An event that was fetched has the exact text of the answer and no `x-signature`;
+/// `x-verified-by` is the name of the API key.
 #[utoipa::path(
     get,
     path = "/api/v1/events/{id}/payload",
@@ -252,7 +267,8 @@ pub(super) async fn payload(
         (HeaderName::from_static("x-verified-by"), payload.secret_name),
     ];
     let mut response = payload.body.into_response();
-    for (name, text) in headers {
+    // A fetched event has no signature.
+    for (name, text) in headers.into_iter().filter(|(_, text)| !text.is_empty()) {
         // A received header fits into a header. Text that does not fit is left out.
         if let Ok(value) = HeaderValue::from_str(&text) {
             response.headers_mut().insert(name, value);
@@ -307,6 +323,10 @@ impl From<EventRow> for Event {
             api_version: row.api_version,
             created_at: row.created,
             received_at: row.received_at,
+            origin: match EventOrigin::of_word(&row.origin) {
+                EventOrigin::Webhook => Origin::Webhook,
+                EventOrigin::Api => Origin::Api,
+            },
             verified_by: row.secret_name,
         }
     }

@@ -100,6 +100,7 @@ impl Service {
             tasks.start_retention(&shared, settings.retention);
             tasks.start_lane_history(&shared);
             tasks.start_bulk_tasks(&shared);
+            tasks.start_pull(&shared, &ingest);
         }
         let progress = tasks.start_worker(&shared, role, &settings, instances);
 

@@ -9,6 +9,7 @@ use crate::alerts::{self, AlertSettings, AlertsStore};
 use crate::bulk;
 use crate::config::{Retention, Settings};
 use crate::destinations::Instance;
+use crate::ingest::{self, Ingest, Puller};
 use crate::retention::{self, RetentionStore};
 use crate::statistics;
 use crate::store::Store;
@@ -114,6 +115,21 @@ impl Tasks {
         self.restartable("retention", move |stop| {
             retention::keep(store.clone(), settings, retention::Pace::default(), stop)
         });
+    }
+
+    /// Fetches what no webhook brought, if a source has lists of events to read.
+    pub(super) fn start_pull(&self, shared: &Shared, ingest: &Ingest) {
+        let lists = shared.sources.event_lists();
+        if lists.is_empty() {
+            return;
+        }
+        let puller = Puller {
+            pulls: shared.store.pulls.clone(),
+            leases: shared.store.named_leases.clone(),
+            writer: ingest.writer.clone(),
+            subscriptions: ingest.subscriptions.clone(),
+        };
+        self.restartable("fetching of events", move |stop| ingest::pull(puller.clone(), lists.clone(), stop));
     }
 
     /// Does bulk retries and replays.

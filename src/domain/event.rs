@@ -25,12 +25,40 @@ pub struct NewEvent {
     pub facts: EventFacts,
     /// Whether the body has the state of the event's object, so that it can update the object.
     pub carries_state: bool,
-    /// The signature header, unchanged: with the payload it can be verified again.
+    /// How it came here.
+    pub origin: EventOrigin,
+    /// The signature header, unchanged: with the payload it can be verified again. Empty if it was fetched.
     pub signature: String,
-    /// The name under which the secret that matched is configured; never the secret itself.
+    /// The name under which the secret that matched is configured, or the API key that fetched it; never the
+    /// secret itself.
     pub secret_name: String,
-    /// The request's body, byte for byte.
+    /// The request's body, byte for byte, or the event's JSON in the answer to a fetch.
     pub payload: Bytes,
+}
+
+/// How an event came here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EventOrigin {
+    /// Its sender posted it, signed.
+    #[default]
+    Webhook,
+    /// It was fetched from its sender's API. No signature proves it.
+    Api,
+}
+
+impl EventOrigin {
+    /// The word for it in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Api => "api",
+        }
+    }
+
+    /// The origin of this word. The database has no others.
+    pub fn of_word(word: &str) -> Self {
+        if word == Self::Api.as_str() { Self::Api } else { Self::Webhook }
+    }
 }
 
 /// The facts of an event besides its id. All of them are optional, because bodies differ by API version

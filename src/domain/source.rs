@@ -23,6 +23,9 @@ pub trait SourceCatalog: Diagnose + Send + Sync {
     /// The display name of a source's sender, such as `Stripe`.
     fn sender_of(&self, source: &str) -> String;
 
+    /// Whether the list of this name is read for events of a source that no webhook brought.
+    fn reads_list(&self, source: &str, name: &str) -> bool;
+
     /// The page of an event at its sender.
     fn event_link(&self, event_id: &str, origin: Origin<'_>) -> Option<String>;
 

@@ -4,11 +4,13 @@ mod arrivals;
 mod block_limit;
 mod crashing;
 mod failures;
+mod fetching;
 
 use self::arrivals::{not_arriving, rejected, silence};
 use self::block_limit::{block_limit, waiting_for_blocks};
 use self::crashing::crashing;
 use self::failures::failures;
+use self::fetching::not_fetching;
 use super::estimate::SHORTEST;
 use super::finding::{Finding, FindingKind, Level, Notice, Part, Sentence};
 use super::old_snapshot::OldSnapshot;
@@ -52,6 +54,7 @@ pub fn assess(snapshot: &Snapshot, thresholds: &Thresholds) -> Assessment {
     findings.extend(rejected(snapshot, thresholds));
     findings.extend(unanswered(snapshot, thresholds));
     findings.extend(not_arriving(snapshot, thresholds).or_else(|| silence(snapshot, thresholds)));
+    findings.extend(snapshot.fetching.iter().filter_map(|state| not_fetching(snapshot, state)));
     findings.extend(crashing(snapshot));
     findings.extend(failures(snapshot, thresholds));
     findings.extend(destinations.iter().filter_map(|of| expiring_token(snapshot, of, thresholds)));

@@ -102,6 +102,8 @@ pub enum FindingKind {
     NotArriving,
     /// No events arrive for unusually long.
     Silence,
+    /// Events cannot be fetched from their sender's API.
+    NotFetching,
     /// Executions have failed.
     Failures,
     /// An execution ends the worker that delivers it.
@@ -147,7 +149,7 @@ impl Level {
 }
 
 impl FindingKind {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Database,
         Self::Paused,
         Self::NoWorker,
@@ -161,6 +163,7 @@ impl FindingKind {
         Self::UnansweredUnverified,
         Self::NotArriving,
         Self::Silence,
+        Self::NotFetching,
         Self::Failures,
         Self::Crashing,
         Self::OldSnapshot,
@@ -194,6 +197,8 @@ impl FindingKind {
             | Self::UnansweredTestInvoice
             | Self::UnansweredUnverified
             | Self::Silence
+            // The sender lists them for weeks.
+            | Self::NotFetching
             | Self::Failures
             | Self::Crashing
             | Self::OldSnapshot => Urgency::Morning,
@@ -216,6 +221,7 @@ impl FindingKind {
             Self::UnansweredUnverified => "unanswered_unverified",
             Self::NotArriving => "not_arriving",
             Self::Silence => "silence",
+            Self::NotFetching => "not_fetching",
             Self::Failures => "failures",
             Self::Crashing => "crashing",
             Self::OldSnapshot => "old_snapshot",

@@ -14,8 +14,8 @@ use crate::domain::source::SourceCatalog;
 use crate::domain::unanswered::UnansweredEvent;
 use crate::store::{
     Backlog, BusyHour, Crashing, Destinations, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup,
-    FailureGroups, OldestPending, PausedInstance, Per, RecentFailures, Rejections, Reports, SnapshotHolder,
-    Statistics, Store, StoreError, WORKER_DEAD_AFTER,
+    FailureGroups, OldestPending, PausedInstance, Per, PullState, Pulls, RecentFailures, Rejections, Reports,
+    SnapshotHolder, Statistics, Store, StoreError, WORKER_DEAD_AFTER,
 };
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -42,6 +42,8 @@ pub struct HealthStore {
     pub destinations: Destinations,
     /// To read samples of rejected requests.
     pub rejections: Rejections,
+    /// To read whether events are fetched.
+    pub pulls: Pulls,
     /// To read and acknowledge failure groups.
     pub failure_groups: FailureGroups,
     /// To read counts over time.
@@ -54,6 +56,7 @@ impl From<&Store> for HealthStore {
             reports: store.reports.clone(),
             destinations: store.destinations.clone(),
             rejections: store.rejections.clone(),
+            pulls: store.pulls.clone(),
             failure_groups: store.failure_groups.clone(),
             statistics: store.statistics.clone(),
         }
@@ -91,6 +94,8 @@ pub struct Snapshot {
     pub rejected: Option<RejectionStreak>,
     /// The events that were not accepted and whose sender waits for that, the oldest first.
     pub unanswered: Vec<UnansweredEvent>,
+    /// The lists of events that are read for what no webhook brought.
+    pub fetching: Vec<PullState>,
     /// What holds snapshots in the database, the oldest first.
     pub snapshot_holders: Vec<SnapshotHolder>,
     /// The causes of all rejected webhooks of which samples are kept, the newest first.
@@ -309,6 +314,13 @@ impl PartialSnapshot {
                 FindingKind::UnansweredUnverified,
             ]);
             snapshot.unanswered = unanswered;
+        }
+
+        if let Some(mut states) = purpose.fact("fetching", store.pulls.states()).await? {
+            read.push(FindingKind::NotFetching);
+            // The row of a key that was removed stays.
+            states.retain(|state| scope.sources.reads_list(&state.source, &state.name));
+            snapshot.fetching = states;
         }
 
         let accepted = purpose.fact("last event", store.rejections.accepted()).await?;

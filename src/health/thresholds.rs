@@ -20,6 +20,7 @@
 //! | webhooks do not arrive | | against the pattern of four weeks, see [`Thresholds::silence_factor`] | when critical |
 //! | silence | [`Thresholds::silence_factor`], unless it is against the pattern | | at once |
 //! | token expires | a week before | | at once |
+//! | events not fetched | 1 min | 15 min | 5 min |
 //! | old snapshot | 15 min, see [`OldSnapshot`](super::OldSnapshot) | | none: new deliveries stay fast |
 //! | failures | while a group is open | | if the last failure is at most an hour old; then until it is fixed or acknowledged |
 //!

@@ -5,12 +5,14 @@
 //! body arrives. If there is none left, the request is shed with 503 and the sender retries.
 
 mod body_budget;
+mod pull;
 mod rejection_log;
 mod reply;
 mod unanswered_log;
 mod writer;
 
 pub use crate::domain::event::BODY_BYTES_MAX;
+pub use pull::{EventLists, Puller, pull};
 pub use rejection_log::RejectionLog;
 pub use reply::{Stored, WriteError};
 pub use writer::{Reservation, Writer, WriterSettings};

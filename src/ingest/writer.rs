@@ -9,7 +9,7 @@
 
 use super::body_budget::{BodyBudget, BodyReservation};
 use super::reply::{Stored, WriteError};
-use crate::domain::event::NewEvent;
+use crate::domain::event::{EventOrigin, NewEvent};
 use crate::domain::execution::NewExecution;
 use crate::store::{IncomingEvent, Intake, Notifier, StoreError};
 use crate::telemetry::{Metrics, Panicked, Webhook, catch_panic};
@@ -286,10 +286,13 @@ impl Group {
     fn stored(self, is_new: bool, metrics: &Metrics) {
         for (position, reply) in self.replies.into_iter().enumerate() {
             let stored = if is_new && position == 0 { Stored::New } else { Stored::Duplicate };
-            metrics.webhook(match stored {
-                Stored::New => Webhook::New,
-                Stored::Duplicate => Webhook::Duplicate,
-            });
+            match (self.event.origin, stored) {
+                (EventOrigin::Webhook, Stored::New) => metrics.webhook(Webhook::New),
+                (EventOrigin::Webhook, Stored::Duplicate) => metrics.webhook(Webhook::Duplicate),
+                (EventOrigin::Api, Stored::New) => metrics.fetched(),
+                // A webhook brought it at the same time, and is counted.
+                (EventOrigin::Api, Stored::Duplicate) => {}
+            }
             // If the client has disconnected, there is no receiver; the event is stored anyway.
             let _disconnected = reply.send(Ok(stored));
         }
@@ -333,6 +336,10 @@ fn group(batch: impl Iterator<Item = Queued>) -> Vec<Group> {
         let place = *places.entry((event.source.clone(), event.event_id.clone())).or_insert(groups.len());
         match groups.get_mut(place) {
             Some(group) => {
+                // What is signed can be verified again.
+                if group.event.origin == EventOrigin::Api && event.origin == EventOrigin::Webhook {
+                    (group.event, group.executions) = (event, executions);
+                }
                 group.replies.push(reply);
                 group.bodies.push(body);
             }
@@ -355,6 +362,7 @@ mod tests {
             event_id: String::new(),
             facts: EventFacts::default(),
             carries_state: true,
+            origin: EventOrigin::Webhook,
             signature: String::new(),
             secret_name: String::new(),
             payload: vec![b' '; length].into(),

@@ -5,11 +5,15 @@
 //! a kind in `SOURCES`, and its settings. A source knows its sender's JSON and nothing of destinations,
 //! HTTP routes or the database.
 
+mod access;
 pub mod astray;
+mod event_list;
 mod registry;
 pub mod stripe;
 
-pub use registry::Registry;
+pub use access::{AccessCheck, AccessReport};
+pub use event_list::{CreatedRange, EventList, EventPage, ListError, PullSettings};
+pub use registry::{Registry, SourceCheck};
 
 use crate::config::{InstanceName, Reader};
 use crate::domain::event::{EventFacts, NewEvent, StoredEvent};
@@ -94,7 +98,8 @@ impl Kind {
     }
 }
 
-/// Reads the requests and stored events of one sender. It does no I/O.
+/// Reads the requests and stored events of one sender. It does no I/O: what reads the sender's API is a part that
+/// it hands out.
 pub trait Source: Send + Sync {
     /// The instance's name, which its events have and which ends the webhook's path.
     fn name(&self) -> &str;
@@ -147,6 +152,16 @@ pub trait Source: Send + Sync {
     /// newest event was accepted.
     fn diagnose(&self, _rejections: &[StoredSample], _accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {
         Vec::new()
+    }
+
+    /// The lists of its sender's events that are read for what no webhook brought; by default none.
+    fn event_lists(&self) -> Vec<Arc<dyn EventList>> {
+        Vec::new()
+    }
+
+    /// Checks what it may do at its sender's API, for the command `doctor`; nothing if it has no access.
+    fn access_check(&self) -> Option<Arc<dyn AccessCheck>> {
+        None
     }
 
     /// Checks its settings, for the command `doctor`.

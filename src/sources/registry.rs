@@ -1,6 +1,6 @@
 //! The configured sources, by name.
 
-use super::{KINDS, Kind, Source, astray};
+use super::{AccessCheck, EventList, KINDS, Kind, Source, astray};
 use crate::config::{InstanceName, Reader};
 use crate::domain::event::{EventFacts, StoredEvent};
 use crate::domain::finding::Finding;
@@ -21,6 +21,18 @@ pub struct Registry {
     kinds: &'static [Kind],
     instances: Arc<[Instance]>,
     types: TypeVocabulary,
+}
+
+/// The check of a source's settings.
+pub struct SourceCheck {
+    /// Names the source.
+    pub title: String,
+    /// The display name of its sender.
+    pub sender: &'static str,
+    /// What its settings show.
+    pub findings: Vec<Finding>,
+    /// Asks its sender for more, if it has access.
+    pub access: Option<Arc<dyn AccessCheck>>,
 }
 
 struct Instance {
@@ -105,9 +117,22 @@ impl Registry {
         examples.collect::<Vec<_>>().join(", ")
     }
 
+    /// The lists of events that are read for what no webhook brought, each with the name of its source.
+    pub fn event_lists(&self) -> Vec<(String, Arc<dyn EventList>)> {
+        let lists = self
+            .sources()
+            .flat_map(|source| source.event_lists().into_iter().map(|list| (source.name().to_owned(), list)));
+        lists.collect()
+    }
+
     /// Checks the settings of each source, by its title.
-    pub fn check(&self) -> impl Iterator<Item = (String, Vec<Finding>)> {
-        self.instances.iter().map(|instance| (instance.title(), instance.source.check()))
+    pub fn check(&self) -> impl Iterator<Item = SourceCheck> {
+        self.instances.iter().map(|instance| SourceCheck {
+            title: instance.title(),
+            sender: instance.kind.sender,
+            findings: instance.source.check(),
+            access: instance.source.access_check(),
+        })
     }
 
     /// The checks with which these sources can reject a request, without duplicates.
@@ -147,6 +172,10 @@ impl Diagnose for Registry {
 impl SourceCatalog for Registry {
     fn sender_of(&self, source: &str) -> String {
         self.instance(source).map_or(source, |instance| instance.kind.sender).to_owned()
+    }
+
+    fn reads_list(&self, source: &str, name: &str) -> bool {
+        self.get(source).is_some_and(|source| source.event_lists().iter().any(|list| list.name() == name))
     }
 
     fn event_link(&self, event_id: &str, origin: Origin<'_>) -> Option<String> {

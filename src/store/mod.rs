@@ -19,8 +19,8 @@ pub use db::{
     WINDOW_DAYS_DEFAULT, WINDOW_DAYS_MAX, Window, database_is_private, unavailable_remedy,
 };
 pub use events::{
-    EventFilter, EventRow, Events, FoundEvent, IncomingEvent, Indexed, Intake, REJECTIONS_KEPT, Rejections,
-    RemovedPayload, SearchIndex, SignedPayload, Unindexed,
+    EventFilter, EventRow, Events, FoundEvent, IncomingEvent, Indexed, Intake, PullFailing, PullKey,
+    PullState, Pulls, REJECTIONS_KEPT, Rejections, RemovedPayload, SearchIndex, SignedPayload, Unindexed,
 };
 pub use maintenance::{
     Alerts, BackgroundJobs, CancelResult, CancelTaskResult, Condition, Counts, Cutoff, DueAlert, Erased,
@@ -57,6 +57,8 @@ pub struct Store {
     pub events: Events,
     /// Filling the index of events.
     pub search_index: SearchIndex,
+    /// How far the lists of events at senders were read.
+    pub pulls: Pulls,
     /// Rejected requests.
     pub rejections: Rejections,
     /// Claiming and completing executions.
@@ -119,6 +121,7 @@ impl Store {
             intake: Intake::new(&db),
             events: Events::new(&db),
             search_index: SearchIndex::new(&db),
+            pulls: Pulls::new(&db),
             rejections: Rejections::new(&db),
             queue: Queue::new(&db),
             destinations: Destinations::new(&db),

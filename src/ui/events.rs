@@ -13,7 +13,7 @@ use super::query::{Path, Query};
 use super::timeline::{Names, timeline, waits};
 use super::{Ui, origin};
 use crate::domain::destination_summary::{Noun, noun};
-use crate::domain::event::EventKey;
+use crate::domain::event::{EventKey, EventOrigin};
 use crate::domain::humanize::time_in_words;
 use crate::domain::money::Money;
 use crate::domain::search::SearchText;
@@ -159,7 +159,10 @@ fn facts(ui: &Ui, event: &EventRow, found: Option<&FoundEvent>) -> Markup {
             div { dt { "Created" } dd { @match event.created { Some(at) => (time(at)), None => (none()) } } }
             div { dt { "Received" } dd { (time(event.received_at)) } }
             div { dt { "Mode" } dd { (mode(event.livemode)) } }
-            div { dt { "Verified by" } dd { (event.secret_name) } }
+            @match EventOrigin::of_word(&event.origin) {
+                EventOrigin::Webhook => div { dt { "Verified by" } dd { (event.secret_name) } },
+                EventOrigin::Api => div { dt { "Fetched with" } dd { "the API key " (event.secret_name) } },
+            }
             div {
                 dt { "Object" }
                 dd {

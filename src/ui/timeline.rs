@@ -1,7 +1,7 @@
 //! A story as a timeline: the lines of `domain::story` with states, links and times.
 
 use super::elements::{capital, outside, status, time, took};
-use crate::domain::event::EventKey;
+use crate::domain::event::{EventKey, EventOrigin};
 use crate::domain::execution::Status;
 use crate::domain::story::{Attempt, Line, LineTime, ManualOperation, What, Written};
 use crate::domain::waiting::Waiting;
@@ -63,8 +63,11 @@ fn about(line: &Line, names: &Names) -> Markup {
 
 fn what(what: &What) -> Markup {
     match what {
-        What::Received { secret } => html! {
+        What::Received { origin: EventOrigin::Webhook, secret } => html! {
             "Received, signed with the secret " strong { (secret) } ", and stored"
+        },
+        What::Received { origin: EventOrigin::Api, secret } => html! {
+            "Fetched from its sender's API with the key " strong { (secret) } ", and stored"
         },
         What::Attempted { number, one, written } => attempt(*number, one, written.as_ref()),
         What::Manual { operation } => manual(operation),

@@ -21,12 +21,12 @@ use crate::destinations::{self, Instance};
 use crate::domain::rejection::{causes, rejection_streak};
 use crate::domain::source::SourceCatalog;
 use crate::health;
-use crate::sources::Registry;
-use crate::store::{Pause, Store};
+use crate::sources::{AccessReport, Registry};
+use crate::store::{Pause, PullState, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use report::{Report, Section};
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
@@ -79,9 +79,16 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         setting_findings.push(Finding::good("all required settings are set and valid"));
     }
     sections.push(Section { name: "Settings".to_owned(), findings: setting_findings });
-    sections.extend(sources.check().map(|(name, findings)| Section { name, findings }));
-
     let mut clocks = Vec::new();
+    for source in sources.check() {
+        let mut findings = source.findings;
+        if let Some(access) = source.access {
+            let AccessReport { findings: of_access, clock } = access.check().await;
+            findings.extend(of_access);
+            clocks.extend(clock.map(|heard| clock_of(source.sender, heard)));
+        }
+        sections.push(Section { name: source.title, findings });
+    }
     let mut store = None;
     if settings.has_database() {
         let findings = match command_context::connect(&settings.database, 2) {
@@ -108,10 +115,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         let (section, report) = destination(instance, &settings.instances, store.as_ref(), &args).await;
         let name = &instance.subscription.destination;
         sections.push(section);
-        clocks.extend(report.clock.map(|(theirs, heard)| {
-            let since = TimeDelta::from_std(heard.elapsed()).unwrap_or_default();
-            database::clock(&format!("the clock of {name}"), theirs + since - local_time())
-        }));
+        clocks.extend(report.clock.map(|heard| clock_of(name, heard)));
         targets.extend(report.target.map(|target| (target, name.clone())));
     }
     sections.extend(duplicates(&targets));
@@ -209,6 +213,10 @@ async fn service(store: &Store, sources: &Registry, streak_max: u64) -> Vec<Find
             )));
         }
     }
+    if let (Ok(states), Ok(now)) = (store.pulls.states().await, store.reports.now().await) {
+        let read = states.iter().filter(|state| sources.reads_list(&state.source, &state.name));
+        findings.extend(read.filter_map(|state| fetching(state, now)));
+    }
     if let Ok(accounts @ 1..) = store.events.accounts().await {
         let (accounts, verb) = (
             output::counted(accounts.unsigned_abs(), "connected account"),
@@ -220,6 +228,27 @@ async fn service(store: &Store, sources: &Registry, streak_max: u64) -> Vec<Find
         ));
     }
     findings
+}
+
+/// Whether the running service fetches the events of a list.
+fn fetching(state: &PullState, now: DateTime<Utc>) -> Option<Finding> {
+    /// Another process takes over sooner.
+    const SILENT_FOR: TimeDelta = TimeDelta::minutes(3);
+    let which = format!("events of {} with the API key {:?}", state.source, state.name);
+    Some(match (&state.failing, state.read_at) {
+        (Some(failing), _) => Finding::problem(
+            format!("the service has not fetched {which} since {}: {}", at(failing.since), failing.message),
+            failing.remedy.clone(),
+        ),
+        (None, Some(read_at)) if now - read_at > SILENT_FOR => Finding::warning(
+            format!("the service last fetched {which} at {}", at(read_at)),
+            "check that a process runs that delivers: the role web does not fetch",
+        ),
+        (None, Some(read_at)) => {
+            Finding::good(format!("the service fetched {which}, the last time at {}", at(read_at)))
+        }
+        (None, None) => return None,
+    })
 }
 
 /// Why the destination is paused, if it is. If `works`, no check found a problem, so the service resumes by
@@ -318,6 +347,12 @@ fn duplicates(targets: &[(String, String)]) -> Option<Section> {
         })
         .collect();
     (!findings.is_empty()).then(|| Section { name: "Destinations".to_owned(), findings })
+}
+
+/// Compares a clock with this machine's, by a time that it had when an answer arrived.
+fn clock_of(name: &str, (theirs, heard): (DateTime<Utc>, Instant)) -> Finding {
+    let since = TimeDelta::from_std(heard.elapsed()).unwrap_or_default();
+    database::clock(&format!("the clock of {name}"), theirs + since - local_time())
 }
 
 fn at(time: DateTime<Utc>) -> String {

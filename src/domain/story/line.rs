@@ -1,7 +1,7 @@
 //! A line of a story, and its plain text.
 
 use super::{Attempt, ManualOperation, Wait};
-use crate::domain::event::EventKey;
+use crate::domain::event::{EventKey, EventOrigin};
 use crate::domain::execution::{ExecutionId, Status};
 use crate::domain::waiting::Waiting;
 use chrono::{DateTime, Utc};
@@ -63,7 +63,9 @@ pub enum What {
     },
     /// It was received, verified and stored.
     Received {
-        /// The name of the secret that it was signed with.
+        /// How it came here.
+        origin: EventOrigin,
+        /// The name of the secret that it was signed with, or of the API key that fetched it.
         secret: String,
     },
     /// No destination subscribes to it.
@@ -136,7 +138,12 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Created { source } => write!(f, "created at {source}"),
-            Self::Received { secret } => write!(f, "received, signed with the secret {secret}"),
+            Self::Received { origin: EventOrigin::Webhook, secret } => {
+                write!(f, "received, signed with the secret {secret}")
+            }
+            Self::Received { origin: EventOrigin::Api, secret } => {
+                write!(f, "fetched from its sender's API with the key {secret}")
+            }
             Self::Unwanted => f.write_str("no destination subscribes to its type and mode"),
             Self::Queued => f.write_str("queued"),
             Self::EarlierAttempts { count: 1 } => f.write_str("one earlier attempt is omitted"),

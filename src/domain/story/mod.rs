@@ -13,7 +13,7 @@ pub use line::{Line, LineTime, What, Written};
 pub use wait::{PastPause, Wait};
 
 use super::destination_summary::{DestinationSummary, noun};
-use super::event::EventKey;
+use super::event::{EventKey, EventOrigin};
 use super::execution::{ExecutionId, Status};
 use super::waiting::Waiting;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -30,7 +30,9 @@ pub struct EventStory {
     pub created: Option<DateTime<Utc>>,
     /// When it was received.
     pub received_at: DateTime<Utc>,
-    /// The name of the secret that it was signed with.
+    /// How it came here.
+    pub origin: EventOrigin,
+    /// The name of the secret that it was signed with, or of the API key that fetched it.
     pub secret: String,
     /// When its body was removed, and whether that was part of a customer's erasure.
     pub payload_removed: Option<(DateTime<Utc>, bool)>,
@@ -150,7 +152,8 @@ fn of_event(chapter: &EventStory, destinations: &[DestinationSummary], now: Date
     if let Some(created) = chapter.created {
         lines.push(line(created, What::Created { source: chapter.source.clone() }));
     }
-    lines.push(line(chapter.received_at, What::Received { secret: chapter.secret.clone() }));
+    let received = What::Received { origin: chapter.origin, secret: chapter.secret.clone() };
+    lines.push(line(chapter.received_at, received));
     if chapter.executions.is_empty() {
         lines.push(line(chapter.received_at, What::Unwanted));
     }

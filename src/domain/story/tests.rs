@@ -62,6 +62,7 @@ fn chapter(executions: Vec<Execution>) -> EventStory {
         source: "stripe".to_owned(),
         created: Some(at(0)),
         received_at: at(1),
+        origin: EventOrigin::Webhook,
         secret: "live".to_owned(),
         payload_removed: None,
         executions,

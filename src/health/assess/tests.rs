@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::backing_off::BackingOff;
 use crate::domain::rejection::{Cause, Diagnosis, RejectionStreak};
 use crate::health::{AlertRules, Failures, OpenFailure, OpenFailures, Pause};
-use crate::store::{BusyHour, Crashing, RecentFailureGroup, RecentFailures};
+use crate::store::{BusyHour, Crashing, PullFailing, PullState, RecentFailureGroup, RecentFailures};
 use crate::store::{SnapshotHolder, SnapshotHolderKind};
 
 fn now() -> DateTime<Utc> {
@@ -64,6 +64,38 @@ fn paused_by_ann() -> Destination {
         pause.by = Some(("ann".to_owned(), "test.".to_owned()));
     }
     destination
+}
+
+/// A list that has not been read for this long.
+fn not_fetched_for(minutes: i64) -> Snapshot {
+    let failing = PullFailing {
+        since: ago(minutes),
+        class: "key_invalid".to_owned(),
+        message: "Stripe does not accept the API key \"live\"".to_owned(),
+        remedy: "create a restricted key".to_owned(),
+    };
+    let state = PullState {
+        source: "stripe".to_owned(),
+        name: "live".to_owned(),
+        position: None,
+        read_at: None,
+        failing: Some(failing),
+    };
+    Snapshot { now: now(), fetching: vec![state], ..Snapshot::default() }
+}
+
+#[test]
+fn events_that_are_not_fetched_are_shown_then_alerted_then_critical() {
+    let found = |minutes| {
+        let assessment = assess(&not_fetched_for(minutes), &Thresholds::default());
+        let finding =
+            assessment.findings.into_iter().find(|finding| finding.matter == FindingKind::NotFetching);
+        finding.map(|finding| (finding.level, finding.notice.is_some()))
+    };
+    assert_eq!(found(0), None, "one failed read is made up for by the next one");
+    assert_eq!(found(2), Some((Level::Warning, false)));
+    assert_eq!(found(6), Some((Level::Warning, true)));
+    assert_eq!(found(20), Some((Level::Critical, true)));
 }
 
 fn idle() -> Destination {

@@ -23,15 +23,15 @@ pub use signature::{HEADER, TOLERANCE_SECONDS, sign};
 pub use summary::summarize;
 
 use crate::config::{InstanceName, Reader};
-use crate::domain::event::{EventFacts, NewEvent, StoredEvent};
+use crate::domain::event::{EventFacts, EventOrigin, NewEvent, StoredEvent};
 use crate::domain::finding::Finding;
 use crate::domain::rejection::{Diagnosis, RejectionSample, StoredSample};
 use crate::domain::search::IndexEntry;
 use crate::domain::source::{Examples, Origin};
 use crate::domain::summary::EventSummary;
 use crate::domain::unanswered::ClaimedEvent;
-use crate::sources::{Kind, Rejection, Source};
-use api::Api;
+use crate::sources::{AccessCheck, EventList, Kind, PullSettings, Rejection, Source};
+use api::{Api, KeyCheck, StripeEvents};
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -77,6 +77,7 @@ pub const KIND: Kind = Kind {
 /// Webhooks signed with any of the configured secrets.
 pub struct Stripe {
     name: Arc<str>,
+    instance: InstanceName,
     /// The full name of the setting that holds the secrets.
     setting: String,
     secrets: Vec<NamedSecret>,
@@ -86,6 +87,8 @@ pub struct Stripe {
     account: Option<String>,
     /// The access to Stripe's API, if there is a key.
     api: Option<Api>,
+    /// How events are fetched, if they are.
+    pull: Option<PullSettings>,
 }
 
 impl Stripe {
@@ -95,7 +98,18 @@ impl Stripe {
         let verifier = Verifier::new(&setting, &secrets);
         let secret_names = secrets.iter().map(|secret| secret.name.clone()).collect();
         let name = instance.name.as_str().into();
-        Self { name, setting, secrets, secret_names, verifier, account: None, api: None }
+        let instance = instance.clone();
+        Self {
+            name,
+            instance,
+            setting,
+            secrets,
+            secret_names,
+            verifier,
+            account: None,
+            api: None,
+            pull: None,
+        }
     }
 
     /// The same instance, whose links name its own account where an event names none.
@@ -109,16 +123,27 @@ impl Stripe {
     pub fn with_api(self, api: Option<Api>) -> Self {
         Self { api, ..self }
     }
+
+    /// The same instance, whose events are fetched with each of its API keys.
+    #[must_use]
+    pub fn with_pull(self, pull: Option<PullSettings>) -> Self {
+        Self { pull, ..self }
+    }
 }
 
 fn configure(reader: &mut Reader<'_>, instance: &InstanceName) -> Arc<dyn Source> {
     let secrets = webhook_secrets(reader, instance);
-    if secrets.is_empty() {
+    let (account, api) = (settings::account(reader, instance), Api::configure(reader, instance));
+    let pull = settings::pull(reader, instance, !secrets.is_empty());
+    if secrets.is_empty() && pull.is_none() {
         let message = "is missing: the signing secret (whsec_…) of your Stripe endpoint";
         reader.first_problem(&settings::setting(instance), message);
     }
-    let (account, api) = (settings::account(reader, instance), Api::configure(reader, instance));
-    Arc::new(Stripe::new(instance, secrets).of_account(account).with_api(api))
+    if pull.is_some() && api.is_none() {
+        let message = "is missing: a key of Stripe's API (rk_live_… or rk_test_…) that may read events";
+        reader.first_problem(&instance.setting("API_KEY"), message);
+    }
+    Arc::new(Stripe::new(instance, secrets).of_account(account).with_api(api).with_pull(pull))
 }
 
 impl Source for Stripe {
@@ -137,6 +162,7 @@ impl Source for Stripe {
             event_id,
             facts,
             carries_state,
+            origin: EventOrigin::Webhook,
             signature: verified.header.to_owned(),
             secret_name: verified.secret_name.to_owned(),
             payload: body,
@@ -174,6 +200,19 @@ impl Source for Stripe {
     fn diagnose(&self, rejections: &[StoredSample], accepted_at: Option<DateTime<Utc>>) -> Vec<Diagnosis> {
         let configured = Configured { setting: &self.setting, secrets: &self.secret_names };
         diagnosis::diagnose(rejections, accepted_at, configured)
+    }
+
+    fn event_lists(&self) -> Vec<Arc<dyn EventList>> {
+        let (Some(api), Some(pull)) = (&self.api, self.pull) else { return Vec::new() };
+        let list = |key| Arc::new(StripeEvents::new(&self.name, api, key, pull)) as Arc<dyn EventList>;
+        api.keys.iter().map(list).collect()
+    }
+
+    fn access_check(&self) -> Option<Arc<dyn AccessCheck>> {
+        let api = self.api.as_ref()?;
+        let pull = self.pull.map(|_| self.instance.setting("PULL"));
+        let account_setting = self.instance.setting("ACCOUNT");
+        Some(Arc::new(KeyCheck::new(api, self.account.clone(), account_setting, pull)))
     }
 
     fn check(&self) -> Vec<Finding> {

@@ -2,10 +2,13 @@
 
 use super::links::is_account_id;
 use super::named;
-use crate::config::{InstanceName, Reader};
+use crate::config::{InstanceName, Reader, report_timezone};
 use crate::domain::finding::Finding;
-use crate::sources::Rejection;
+use crate::sources::{PullSettings, Rejection};
+use chrono::{DateTime, NaiveDate, TimeZone, Utc};
+use chrono_tz::Tz;
 use secrecy::{ExposeSecret, SecretString};
+use std::time::Duration;
 
 /// A webhook secret and the name by which logs and events refer to it.
 #[derive(Debug, Clone)]
@@ -55,6 +58,39 @@ pub(super) fn account(reader: &mut Reader<'_>, instance: &InstanceName) -> Optio
     reader.parsed(&instance.setting("ACCOUNT"), None, |text| match text.trim() {
         id if is_account_id(id) => Ok(Some(id.to_owned())),
         _ => Err("must be the id of an account, such as acct_1Q0example"),
+    })
+}
+
+/// How the instance's events are fetched, from its `…_PULL`; nothing if they are not.
+pub(super) fn pull(
+    reader: &mut Reader<'_>,
+    instance: &InstanceName,
+    has_webhooks: bool,
+) -> Option<PullSettings> {
+    /// Stripe lists events for 30 days.
+    const LISTED_FOR: Duration = Duration::from_hours(24 * 30);
+    /// Most webhooks arrive within seconds.
+    const WEBHOOK_FIRST: Duration = Duration::from_secs(20);
+    let is_on = reader.switch(&instance.setting("PULL"), false);
+    let interval = reader.number(&instance.setting("PULL_SECONDS"), 15, 1, 20);
+    let zone = report_timezone(reader);
+    let since = reader.parsed(&instance.setting("PULL_SINCE"), None, |text| {
+        let day: Option<NaiveDate> = text.parse().ok();
+        day.and_then(|day| start_of(day, zone)).map(Some).ok_or("must be a date such as 2026-11-01")
+    });
+    is_on.then_some(PullSettings {
+        interval: Duration::from_secs(interval),
+        since,
+        listed_for: LISTED_FOR,
+        webhook_first: if has_webhooks { WEBHOOK_FIRST } else { Duration::ZERO },
+    })
+}
+
+/// The first moment of a day in a zone. Where a clock is set forward at midnight, the day begins an hour later.
+fn start_of(day: NaiveDate, zone: Tz) -> Option<DateTime<Utc>> {
+    (0..=3).find_map(|hour| {
+        let local = day.and_hms_opt(hour, 0, 0)?;
+        Some(zone.from_local_datetime(&local).earliest()?.to_utc())
     })
 }
 

@@ -38,15 +38,16 @@ impl Intake {
                 select * from unnest(
                     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                     $7::bool[], $8::text[], $9::timestamptz[], $10::text[], $11::text[], $12::bytea[],
-                    $18::bool[]
+                    $18::bool[], $19::text[]
                 ) as incoming (source, event_id, type, object_id, object_type, account,
-                               livemode, api_version, created, signature, secret_name, payload, carries_state)
+                               livemode, api_version, created, signature, secret_name, payload, carries_state,
+                               origin)
             ), inserted as (
                 insert into eventbridge.events
                        (source, event_id, type, object_id, object_type, account,
-                        livemode, api_version, created, signature, secret_name, payload, carries_state)
+                        livemode, api_version, created, signature, secret_name, payload, carries_state, origin)
                 select source, event_id, type, object_id, object_type, account,
-                       livemode, api_version, created, signature, secret_name, payload, carries_state
+                       livemode, api_version, created, signature, secret_name, payload, carries_state, origin
                   from incoming
                 on conflict (source, event_id) do nothing
                 returning id, source, event_id
@@ -84,6 +85,7 @@ impl Intake {
             &column(&wanted, |(_, execution)| execution.mode.as_str()) as _,
             &column(&wanted, |(_, execution)| execution.lane.as_deref()) as _,
             &column(&events, |event| event.carries_state) as _,
+            &column(&events, |event| event.origin.as_str()) as _,
         )
         .fetch_all(&self.pool)
         .await?;

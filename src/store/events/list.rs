@@ -56,6 +56,7 @@ pub struct EventRow {
     pub created: Option<DateTime<Utc>>,
     pub received_at: DateTime<Utc>,
     pub secret_name: String,
+    pub origin: String,
 }
 
 impl EventRow {
@@ -81,7 +82,7 @@ macro_rules! filtered_events {
             EventRow,
             r#"
             select id, source, event_id, type as event_type, object_id, object_type, account,
-                   livemode, api_version, created, received_at, secret_name
+                   livemode, api_version, created, received_at, secret_name, origin
               from eventbridge.events
              where ($1::timestamptz is null or received_at >= $1)
                and ($2::timestamptz is null or received_at < $2)
@@ -119,7 +120,7 @@ impl Events {
             EventRow,
             r#"
             select id, source, event_id, type as event_type, object_id, object_type, account,
-                   livemode, api_version, created, received_at, secret_name
+                   livemode, api_version, created, received_at, secret_name, origin
               from eventbridge.events
              where id = $1
             "#,
@@ -269,7 +270,7 @@ impl Events {
                  limit $6
             )
             select id, source, event_id, type as event_type, object_id, object_type, account,
-                   livemode, api_version, created, received_at, secret_name
+                   livemode, api_version, created, received_at, secret_name, origin
               from eventbridge.events
              where id = any (array (select id from newest))
              order by id desc

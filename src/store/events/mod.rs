@@ -4,6 +4,7 @@ mod indexing;
 mod intake;
 mod list;
 mod payloads;
+mod pulls;
 mod rejections;
 mod search;
 mod unanswered;
@@ -14,6 +15,7 @@ pub(in crate::store) use list::wanted_types;
 pub use list::{EventFilter, EventRow};
 pub(in crate::store) use payloads::stored_event;
 pub use payloads::{RemovedPayload, SignedPayload};
+pub use pulls::{PullFailing, PullKey, PullState};
 pub use rejections::REJECTIONS_KEPT;
 pub use search::FoundEvent;
 
@@ -55,6 +57,19 @@ pub struct SearchIndex {
 impl SearchIndex {
     pub(super) fn new(db: &Db) -> Self {
         Self { pool: db.pool.clone() }
+    }
+}
+
+/// How far the lists of events at senders were read, for `ingest`; health reads it.
+#[derive(Debug, Clone)]
+pub struct Pulls {
+    pool: Connections,
+    reading: Connections,
+}
+
+impl Pulls {
+    pub(super) fn new(db: &Db) -> Self {
+        Self { pool: db.pool.clone(), reading: db.reading.clone() }
     }
 }
 

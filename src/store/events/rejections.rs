@@ -91,8 +91,8 @@ impl Rejections {
             .collect()
     }
 
-    /// When the newest events were accepted: of any source, and of each that has samples. Of a source without an
-    /// event among the newest 5,000, none is known.
+    /// When the newest events were accepted: of any source, and of each that has samples, where fetched ones do not
+    /// count. Of a source without a webhook among the newest 5,000 events, none is known.
     pub async fn accepted(&self) -> Result<Accepted, StoreError> {
         const READ_MAX: i64 = 5_000;
         let rows = sqlx::query!(
@@ -101,8 +101,9 @@ impl Rejections {
               from (select distinct source from eventbridge.rejections) as wanted
              cross join lateral (
                    select received_at
-                     from (select source, received_at from eventbridge.events order by id desc limit $1) as of_late
-                    where of_late.source = wanted.source
+                     from (select source, origin, received_at
+                             from eventbridge.events order by id desc limit $1) as of_late
+                    where of_late.source = wanted.source and of_late.origin = 'webhook'
                     limit 1) as newest
             "#,
             READ_MAX

@@ -37,6 +37,7 @@ struct Row {
     created: Option<DateTime<Utc>>,
     received_at: DateTime<Utc>,
     secret_name: String,
+    origin: String,
     amount_minor: Option<i64>,
     currency: Option<String>,
     customer: Option<String>,
@@ -76,7 +77,7 @@ impl Events {
                  limit $5
             )
             select events.id, source, event_id, type as event_type, object_id, object_type, account,
-                   livemode, api_version, created, received_at, secret_name,
+                   livemode, api_version, created, received_at, secret_name, origin,
                    amount_minor as "amount_minor?", currency as "currency?", customer as "customer?",
                    customer_email as "customer_email?", invoice_number as "invoice_number?"
               from eventbridge.events
@@ -142,6 +143,7 @@ impl From<Row> for FoundEvent {
                 created: row.created,
                 received_at: row.received_at,
                 secret_name: row.secret_name,
+                origin: row.origin,
             },
         }
     }

@@ -3,7 +3,7 @@
 //! It takes eight statements, however many events are asked for.
 
 use super::{ExecutionRow, Reports};
-use crate::domain::event::EventKey;
+use crate::domain::event::{EventKey, EventOrigin};
 use crate::domain::execution::{ExecutionId, UnknownStatus};
 use crate::domain::story::{self, Attempt, EventStory, ManualOperation, PastEnd, PastPause};
 use crate::store::db::StoreError;
@@ -60,6 +60,7 @@ impl Reports {
             source: event.source.clone(),
             created: event.created,
             received_at: event.received_at,
+            origin: EventOrigin::of_word(&event.origin),
             secret: event.secret_name.clone(),
             payload_removed: removed.get(&event.id).copied(),
             executions: by_event.remove(&event.id).unwrap_or_default(),

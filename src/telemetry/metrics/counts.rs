@@ -6,7 +6,7 @@ use std::borrow::Cow;
 /// What a count of the statistics means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Events that were new.
+    /// Events that were new, received or fetched.
     Received,
     /// Webhooks whose event was already stored.
     Duplicate,
@@ -67,7 +67,7 @@ impl Series {
             counts.push(Count { kind, name: name.clone(), le_ms, n });
         };
         let none = Cow::Borrowed("");
-        push(Kind::Received, &none, None, self.new.get());
+        push(Kind::Received, &none, None, self.new.get() + self.fetched.get());
         push(Kind::Duplicate, &none, None, self.duplicate.get());
         for (kind, words) in [(Kind::Rejected, &self.rejected), (Kind::Shed, &self.shed)] {
             for (word, counter) in &words.0 {

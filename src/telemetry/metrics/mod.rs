@@ -105,6 +105,11 @@ impl Metrics {
         }
     }
 
+    /// Counts a new event that was fetched from its sender's API.
+    pub fn fetched(&self) {
+        self.0.fetched.inc();
+    }
+
     /// Counts the time from a request to its 200.
     pub fn acknowledged(&self, waited: Duration) {
         self.0.acknowledged.time(waited);

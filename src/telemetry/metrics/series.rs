@@ -65,6 +65,7 @@ pub(super) struct Series {
     pub(super) started: Instant,
     pub(super) new: Counter,
     pub(super) duplicate: Counter,
+    pub(super) fetched: Counter,
     pub(super) rejected: LabelCounters,
     pub(super) shed: LabelCounters,
     pub(super) acknowledged: Histogram,
@@ -128,6 +129,7 @@ impl Series {
             started: Instant::now(),
             new: webhook("new", ""),
             duplicate: webhook("duplicate", ""),
+            fetched: Counter::default(),
             rejected: LabelCounters::new(&rejected, |reason| webhook("rejected", reason)),
             shed: LabelCounters::new(SHED, |reason| webhook("shed", reason)),
             acknowledged: Histogram::of_durations(ACK_BOUNDS_MS),
@@ -152,6 +154,8 @@ impl Series {
     ) -> Self {
         let registry = &mut self.registry;
         registry.register("webhooks", "Requests to the webhook by outcome", webhooks);
+        let help = "New events that were fetched from their sender's API";
+        registry.register("events_fetched", help, self.fetched.clone());
         registry.register_with_unit(
             "acknowledgement",
             "Time from the request to the response 200, which follows the commit",

@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use eventbridge::config::{InstanceName, Reader};
-use eventbridge::domain::event::{EventFacts, NewEvent, StoredEvent, bounded};
+use eventbridge::domain::event::{EventFacts, EventOrigin, NewEvent, StoredEvent, bounded};
 use eventbridge::domain::source::Examples;
 use eventbridge::domain::summary::{EventSummary, TITLE_SEPARATOR};
 use eventbridge::sources::{Kind, Rejection, Source};
@@ -79,6 +79,7 @@ impl Source for GitHub {
             },
             // `created` is `updated_at`, so the later of two states is known.
             carries_state: !object.is_null(),
+            origin: EventOrigin::Webhook,
             signature: signature.to_owned(),
             secret_name: "secret-1".to_owned(),
             payload: body,

@@ -10,6 +10,7 @@ pub mod rows;
 mod serve;
 mod service;
 mod skip;
+mod stripe_api;
 
 pub use command::{eventbridge, output, text};
 pub use database::{Database, end_sessions_of_the_service};
@@ -19,6 +20,7 @@ pub use pooler::PgBouncer;
 pub use serve::Serve;
 pub use service::{Answer, Listening, NOW, SECRET, Service, ServiceBuilder, signed};
 pub use skip::skip;
+pub use stripe_api::{STRIPE_KEY, STRIPE_NOW, StripeApi, stripe_event};
 
 use std::future::Future;
 use std::path::PathBuf;

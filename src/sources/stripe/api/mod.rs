@@ -5,21 +5,27 @@
 //! - `client`: requests, with retries by Stripe's rules
 //! - `retry`: these rules
 //! - `page`: lists, page by page
+//! - `permissions`: what the keys may do, for `doctor`
+//! - `events`: the list of events, for fetching what no webhook brought
 //! - `error`: why a request failed, in plain words
 //!
 //! Without a key nothing here runs.
 
 mod client;
 mod error;
+mod events;
 mod keys;
 mod page;
+mod permissions;
 mod retry;
 mod settings;
 
 pub use client::{Account, Answer, Client, Request, VERSION};
 pub use error::{ApiError, ErrorClass};
+pub use events::StripeEvents;
 pub use keys::{KeyMode, Keys, NamedKey, NoKey};
 pub use page::{Item, ListPage};
+pub use permissions::{KeyAccount, KeyCheck};
 pub use retry::RetryPolicy;
 pub use settings::ApiSettings;
 

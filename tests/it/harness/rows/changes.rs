@@ -616,3 +616,8 @@ pub fn texts_about(words: &str, execution: i64) -> Change {
            from eventbridge.attempts where execution_id = {execution}"
     ))
 }
+
+/// Ends all leases of background work, as time does after their holder died.
+pub fn end_named_leases() -> Change {
+    Change("update eventbridge.named_leases set held_until = now() - interval '1 second'".to_owned())
+}
