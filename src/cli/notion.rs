@@ -2,7 +2,7 @@
 
 use super::delivery_context::CommandDeliveryContext;
 use super::{env_file, environment, prompt, signals};
-use crate::config::{InstanceName, Reader};
+use crate::config::{InstanceName, Reader, Vars};
 use crate::destinations::notion::{NotionId, Shared, Workspace, WorkspaceItem};
 use crate::domain::delivery::Failure;
 use anyhow::{Context, anyhow, bail};
@@ -36,7 +36,7 @@ enum NotionCommand {
 }
 
 #[derive(Debug, clap::Args)]
-struct InitArgs {
+pub(super) struct InitArgs {
     /// The page under which to create it: a link that was copied from Notion, or its id
     #[arg(long, value_name = "LINK")]
     page: Option<String>,
@@ -83,20 +83,75 @@ pub(super) async fn run(args: NotionArgs) -> anyhow::Result<ExitCode> {
 
 async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     let vars = environment::vars()?;
-    let instance = InstanceName { name: args.instance.clone(), kind: "notion".to_owned() };
-    let mut reader = Reader::new(&vars);
-    let workspace = Workspace::configure(&mut reader, &instance);
-    let workspace = reader.finish(workspace)?.context("the token cannot be used")?;
+    let instance = args.instance();
+    eprintln!("The token is that of {}.", bearer_of(&vars, &instance).await?);
+    let Made { database, page } = make(&vars, &args).await?;
+    let id = database.id.replace('-', "");
+    let name = instance.setting("DATABASE_ID");
+    let is_wanted = args.yes
+        || (prompt::is_interactive() && prompt::agrees(&format!("Write {name} to .env?"), false).await?);
+    if is_wanted {
+        env_file::set(Path::new(environment::FILE), &name, &id)?;
+        eprintln!("Written to .env.");
+    } else {
+        eprintln!("Set this in .env or in the environment:");
+    }
+    let setting = format!("{name}={id}");
+    if args.json {
+        let written_to = is_wanted.then_some(environment::FILE);
+        let done = Done {
+            database_id: &id,
+            title: &database.title,
+            url: database.url.as_deref(),
+            page: &page,
+            setting: &setting,
+            written_to,
+        };
+        println!("{}", serde_json::to_string_pretty(&done)?);
+    } else {
+        println!("{setting}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whose the token of the settings is, and of which workspace. Fails if it does not work.
+#[cfg(feature = "dev")]
+pub(super) async fn bearer(vars: &Vars) -> anyhow::Result<String> {
+    bearer_of(vars, &InstanceName::of_kind("notion")).await
+}
+
+/// Creates a table with the token of the settings. Returns the id of its database.
+#[cfg(feature = "dev")]
+pub(super) async fn create_table(vars: &Vars, args: &InitArgs) -> anyhow::Result<String> {
+    Ok(make(vars, args).await?.database.id.replace('-', ""))
+}
+
+async fn bearer_of(vars: &Vars, instance: &InstanceName) -> anyhow::Result<String> {
     let context = CommandDeliveryContext::new(None, &instance.name);
-    let bearer = workspace.bearer(&context).await.map_err(|failure| error(&failure))?;
-    eprintln!(
-        "The token is that of {} in the workspace {}.",
-        prompt::plain(&bearer.name),
-        prompt::plain(&bearer.workspace)
-    );
+    let bearer = workspace(vars, instance)?.bearer(&context).await.map_err(|failure| error(&failure))?;
+    Ok(format!("{} in the workspace {}", prompt::plain(&bearer.name), prompt::plain(&bearer.workspace)))
+}
+
+fn workspace(vars: &Vars, instance: &InstanceName) -> anyhow::Result<Workspace> {
+    let mut reader = Reader::new(vars);
+    let workspace = Workspace::configure(&mut reader, instance);
+    reader.finish(workspace)?.context("the token cannot be used")
+}
+
+/// A database that was created, and the page above it.
+struct Made {
+    database: WorkspaceItem,
+    page: WorkspaceItem,
+}
+
+/// Finds the page, asks, and creates the database under it.
+async fn make(vars: &Vars, args: &InitArgs) -> anyhow::Result<Made> {
+    let instance = args.instance();
+    let workspace = workspace(vars, &instance)?;
+    let context = CommandDeliveryContext::new(None, &instance.name);
     let page = match &args.page {
         Some(link) => named_page(&workspace, &context, link).await?,
-        None => chosen_page(&workspace, &context, &instance, &args).await?,
+        None => chosen_page(&workspace, &context, &instance, args).await?,
     };
     let title = prompt::plain(&page.title);
     if args.page.is_none()
@@ -116,34 +171,22 @@ async fn init(args: InitArgs) -> anyhow::Result<ExitCode> {
     eprintln!(
         "To add up: in that view, choose Calculate › Sum below the column Collected. Notion's API cannot set it."
     );
-    let made = made.database;
-    let id = made.id.replace('-', "");
-    let name = instance.setting("DATABASE_ID");
-    eprintln!("Created the database {:?}: {}", args.title, made.url.as_deref().unwrap_or(&made.id));
-    let is_wanted = args.yes
-        || (prompt::is_interactive() && prompt::agrees(&format!("Write {name} to .env?"), false).await?);
-    if is_wanted {
-        env_file::set(Path::new(environment::FILE), &name, &id)?;
-        eprintln!("Written to .env.");
-    } else {
-        eprintln!("Set this in .env or in the environment:");
+    let database = made.database;
+    let shown = database.url.as_deref().unwrap_or(&database.id);
+    eprintln!("Created the database {:?}: {shown}", args.title);
+    Ok(Made { database, page })
+}
+
+impl InitArgs {
+    /// What `try` wants: a table of the default instance.
+    #[cfg(feature = "dev")]
+    pub(super) fn of_table(page: Option<String>, title: String, yes: bool) -> Self {
+        Self { page, title, instance: "notion".to_owned(), wait: None, yes, json: false }
     }
-    let setting = format!("{name}={id}");
-    if args.json {
-        let written_to = is_wanted.then_some(environment::FILE);
-        let done = Done {
-            database_id: &id,
-            title: &made.title,
-            url: made.url.as_deref(),
-            page: &page,
-            setting: &setting,
-            written_to,
-        };
-        println!("{}", serde_json::to_string_pretty(&done)?);
-    } else {
-        println!("{setting}");
+
+    fn instance(&self) -> InstanceName {
+        InstanceName { name: self.instance.clone(), kind: "notion".to_owned() }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The page behind a link.

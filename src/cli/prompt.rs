@@ -32,6 +32,21 @@ pub(super) async fn choice(question: &str, count: usize) -> anyhow::Result<usize
     }
 }
 
+/// Asks for a secret, which the terminal does not show.
+#[cfg(feature = "dev")]
+pub(super) async fn secret(question: String) -> anyhow::Result<String> {
+    tokio::task::spawn_blocking(move || {
+        eprint!("{question}");
+        io::stderr().flush()?;
+        let text = console::Term::stderr().read_secure_line().context("the answer cannot be read")?;
+        match text.trim() {
+            "" => bail!("the answer is missing"),
+            text => Ok(text.to_owned()),
+        }
+    })
+    .await?
+}
+
 /// A text from elsewhere on one line: without control characters, which could control the terminal, and with
 /// hidden characters as escapes.
 pub(super) fn plain(text: &str) -> String {

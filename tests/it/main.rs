@@ -60,5 +60,6 @@ mod structure;
 mod tasks;
 mod tls;
 mod trash;
+mod try_out;
 mod upgrades;
 mod version;

@@ -217,7 +217,7 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-async fn start_postgres(data_lifetime: DataLifetime) -> anyhow::Result<PrivatePostgres> {
+pub(super) async fn start_postgres(data_lifetime: DataLifetime) -> anyhow::Result<PrivatePostgres> {
     /// An existing database is ready sooner than this.
     const SAY_SO_AFTER: Duration = Duration::from_millis(1500);
     let waits_for = match &data_lifetime {

@@ -58,7 +58,7 @@ impl LocalState {
         Ok(Some(Published { path, _locked: file }))
     }
 
-    fn create_folder(&self) -> anyhow::Result<PathBuf> {
+    pub(super) fn create_folder(&self) -> anyhow::Result<PathBuf> {
         let folder = self.folder();
         match DirBuilder::new().mode(0o700).create(&folder) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {

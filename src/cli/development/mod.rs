@@ -1,4 +1,4 @@
-//! The commands for development: `dev`, `demo` and `trigger`.
+//! The commands for one machine: `dev`, `demo`, `try` and `trigger`.
 //!
 //! They are behind the feature `dev`, which is on by default. The production image is built without
 //! it and contains neither these commands nor the stand-ins for Notion and Stripe, the samples and the private
@@ -13,6 +13,7 @@ mod sender;
 mod shop;
 mod stripe_cli;
 mod trigger;
+mod try_out;
 
 use super::run;
 use anyhow::Context;
@@ -27,6 +28,8 @@ pub(super) enum Command {
     Dev(dev::DevArgs),
     /// Deliver sample events to pages in the Notion sandbox, then check and show the pages
     Demo,
+    /// Show this month's events of a Stripe account here and in Notion: with two keys, without an endpoint
+    Try(try_out::TryArgs),
     /// Send signed sample events to a running service
     Trigger(trigger::TriggerArgs),
     /// Supervise a private Postgres server; started by other commands
@@ -39,6 +42,7 @@ impl Command {
         match self {
             Self::Dev(args) => restart_without_libpq_variables().and_then(|()| run(dev::run(args))),
             Self::Demo => restart_without_libpq_variables().and_then(|()| run(demo::run())),
+            Self::Try(args) => restart_without_libpq_variables().and_then(|()| run(try_out::run(args))),
             Self::Trigger(args) => run(trigger::run(args)),
             Self::PostgresSupervisor(args) => Ok(supervisor::run(&args)),
         }
