@@ -697,6 +697,22 @@ create table eventbridge.named_leases (
 comment on table eventbridge.named_leases is
     'Work that one process at a time does: the holder of the lease with that name.';
 
+create table eventbridge.endpoint_checks (
+    -- The source instance, and the name of the API key.
+    source      text not null,
+    key         text not null,
+    livemode    boolean not null,
+    -- When a check last succeeded, at least in part; null if none did.
+    checked_at  timestamptz,
+    -- The endpoints, what is wrong and what is unknown, each since when.
+    state       jsonb not null,
+    primary key (source, key)
+);
+
+comment on table eventbridge.endpoint_checks is
+    'Whether the sender sends to this service, as the last check at the sender found it. One process checks, and '
+    'all show the result.';
+
 create table eventbridge.revoked_sessions (
     -- The random part of the session's cookie, without its signature.
     session     text primary key,

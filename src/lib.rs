@@ -20,6 +20,7 @@ pub mod worker;
 
 pub mod alerts;
 pub mod bulk;
+pub mod endpoint_watch;
 pub mod health;
 pub mod retention;
 pub mod statistics;

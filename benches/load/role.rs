@@ -168,6 +168,7 @@ async fn idle(vars: &Vars, listener: TcpListener, instances: Vec<Instance>) -> a
         thresholds,
         sources: sources(),
         instances,
+        endpoint_pace: eventbridge::endpoint_watch::Pace::default(),
         clock: Arc::new(|| SystemTime::now().into()),
         more_routes: OpenApiRouter::new(),
         playground: None,

@@ -95,6 +95,9 @@ impl Message {
             Some(FindingKind::BlockLimit) => "no new page waits for blocks any more.",
             Some(FindingKind::ExpiringToken) => "the token has a later date.",
             Some(FindingKind::NotArriving | FindingKind::Silence) => "webhooks arrive again.",
+            Some(FindingKind::EndpointStopped) => "Stripe sends events to this service again.",
+            Some(FindingKind::Endpoint) => "Stripe's endpoint has no such problem any more.",
+            Some(FindingKind::EndpointUnknown) => "it is known again whether Stripe sends events.",
             Some(FindingKind::Database) => "the database can be used again.",
             _ => &self.summary,
         }

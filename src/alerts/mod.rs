@@ -383,7 +383,10 @@ fn page(public_url: &Url, matter: Option<FindingKind>) -> Option<Url> {
             | FindingKind::ExpiringToken
             | FindingKind::NotArriving
             | FindingKind::NotFetching
-            | FindingKind::Silence,
+            | FindingKind::Silence
+            | FindingKind::EndpointStopped
+            | FindingKind::Endpoint
+            | FindingKind::EndpointUnknown,
         ) => "",
         Some(FindingKind::Database | FindingKind::NoWorker | FindingKind::OldSnapshot) | None => {
             "api/v1/health"

@@ -37,7 +37,7 @@ pub const DEFAULT_KINDS: DefaultKinds =
     DefaultKinds { source: sources::KINDS[0].name, destination: destinations::KINDS[0].name };
 
 /// Which part of the work a process does. Processes of different roles share only the database.
-/// A `worker` also does bulk tasks, fills the search index and removes old data; a `web` process registers no worker and
+/// A `worker` also does bulk tasks, fills the search index, watches endpoints and removes old data; a `web` process registers no worker and
 /// does not listen for notifications. Alerts, statistics and the backlog record run in every role.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
@@ -78,6 +78,7 @@ impl Service {
             thresholds,
             sources,
             instances,
+            endpoint_pace,
             clock,
             more_routes,
             playground,
@@ -87,6 +88,7 @@ impl Service {
         let shared = Shared::new(store, &settings, sources, &instances, &alerts, thresholds, clock);
         let tasks = Tasks::new(&shared.metrics, settings.shutdown_grace);
 
+        let public_url = alerts.public_url.clone();
         tasks.start_statistics(&shared);
         tasks.start_alerts(&shared, alerts);
         tasks.start_publisher(&shared);
@@ -101,6 +103,11 @@ impl Service {
             tasks.start_lane_history(&shared);
             tasks.start_bulk_tasks(&shared);
             tasks.start_pull(&shared, &ingest);
+            tasks.start_endpoint_watch(
+                &shared,
+                shared.watched_endpoints(&instances, public_url),
+                endpoint_pace,
+            );
         }
         let progress = tasks.start_worker(&shared, role, &settings, instances);
 

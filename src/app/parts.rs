@@ -7,6 +7,7 @@ use crate::alerts::AlertSettings;
 use crate::api::{self, Api, Scrape};
 use crate::config::Settings;
 use crate::destinations::Instance;
+use crate::endpoint_watch;
 use crate::health::Thresholds;
 use crate::ingest::{self, Clock, Ingest, RejectionLog, Writer, WriterSettings};
 use crate::operator_store::OperatorStore;
@@ -33,6 +34,8 @@ pub struct Parts {
     pub sources: Registry,
     /// The destinations.
     pub instances: Vec<Instance>,
+    /// How often the senders are asked whether they send to this service.
+    pub endpoint_pace: endpoint_watch::Pace,
     /// The clock for checking signatures.
     pub clock: Clock,
     /// Routes that only this command has, such as those of `dev`.

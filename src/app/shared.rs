@@ -6,8 +6,10 @@ use crate::bulk::Bulk;
 use crate::config::{Access, Settings};
 use crate::destinations::Instance;
 use crate::domain::destination_summary::DestinationSummary;
+use crate::domain::endpoint::WantedEndpoint;
 use crate::domain::preview::Previewer;
 use crate::domain::source::SourceCatalog;
+use crate::endpoint_watch::Watched;
 use crate::health::{Scope, Thresholds};
 use crate::ingest::Clock;
 use crate::server::PublicByHttps;
@@ -16,6 +18,7 @@ use crate::store::{Notifier, Store};
 use crate::telemetry::Metrics;
 use crate::worker::{self, WorkerStore};
 use std::sync::Arc;
+use url::Url;
 
 /// The state that several parts of the service share.
 pub(super) struct Shared {
@@ -81,6 +84,15 @@ impl Shared {
     /// What alerts watch.
     pub(super) fn alert_scope(&self) -> alerts::Subject {
         alerts::Subject { scope: self.scope(), thresholds: self.thresholds, clock: self.clock.clone() }
+    }
+
+    /// What is watched at the senders.
+    pub(super) fn watched_endpoints(&self, instances: &[Instance], public_url: Option<Url>) -> Watched {
+        let subscriptions = instances.iter().map(|instance| instance.subscription.clone()).collect();
+        Watched {
+            checkers: self.sources.endpoint_checkers().into(),
+            wanted: Arc::new(WantedEndpoint { public_url, subscriptions }),
+        }
     }
 
     /// What the health assessment covers.

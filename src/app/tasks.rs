@@ -9,6 +9,7 @@ use crate::alerts::{self, AlertSettings, AlertsStore};
 use crate::bulk;
 use crate::config::{Retention, Settings};
 use crate::destinations::Instance;
+use crate::endpoint_watch::{self, WatchStore, Watched};
 use crate::ingest::{self, Ingest, Puller};
 use crate::retention::{self, RetentionStore};
 use crate::statistics;
@@ -137,6 +138,14 @@ impl Tasks {
         let (bulk, notifier) = (shared.bulk_over(&shared.unhurried), shared.notifier.clone());
         self.restartable("bulk tasks", move |stop| {
             bulk::run(bulk.clone(), notifier.clone(), bulk::Pace::default(), stop)
+        });
+    }
+
+    /// Asks the senders whether they send to this service.
+    pub(super) fn start_endpoint_watch(&self, shared: &Shared, watched: Watched, pace: endpoint_watch::Pace) {
+        let store = WatchStore::from(&shared.unhurried);
+        self.restartable("endpoint watch", move |stop| {
+            endpoint_watch::watch(store.clone(), watched.clone(), pace, stop)
         });
     }
 

@@ -6,6 +6,21 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
+/// Checks that the file can be replaced, before something happens that must be written to it.
+pub(super) fn check(path: &Path) -> anyhow::Result<()> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let unwritable = || format!("{} cannot be written", path.display());
+    NamedTempFile::new_in(folder_of(&path)).with_context(unwritable)?;
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(unwritable),
+        _ => Ok(()),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Sets a name in the file. A missing file is created with mode 0600. The file is replaced atomically, so
 /// that a reader sees the old one or the new one.
 pub(super) fn set(path: &Path, name: &str, text: &str) -> anyhow::Result<()> {
@@ -18,8 +33,7 @@ pub(super) fn set(path: &Path, name: &str, text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         read => read.with_context(|| format!("{} cannot be read", path.display()))?,
     };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(folder).with_context(unwritable)?;
+    let mut file = NamedTempFile::new_in(folder_of(&path)).with_context(unwritable)?;
     file.write_all(with(&before, name, text).as_bytes()).with_context(unwritable)?;
     if let Ok(known) = fs::metadata(&path) {
         fs::set_permissions(file.path(), known.permissions()).with_context(unwritable)?;

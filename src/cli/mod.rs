@@ -48,6 +48,7 @@ mod setup;
 mod signals;
 mod startup_responder;
 mod status;
+mod stripe;
 mod table;
 mod why;
 
@@ -112,6 +113,8 @@ enum Command {
     Resume(resume::ResumeArgs),
     /// Set up Notion
     Notion(notion::NotionArgs),
+    /// Set up Stripe
+    Stripe(stripe::StripeArgs),
     /// Remove what is older than the retention settings allow, or than a date
     Prune(prune::PruneArgs),
     /// Erase a person's data: the payloads that name them, and quotes from those
@@ -139,6 +142,7 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => run(pause::run(args)),
         Command::Resume(args) => run(resume::run(args)),
         Command::Notion(args) => run(notion::run(args)),
+        Command::Stripe(args) => run(stripe::run(args)),
         Command::Prune(args) => run(prune::run(args)),
         Command::Forget(args) => run(forget::run(args)),
         Command::Openapi => openapi::run(),

@@ -2,6 +2,8 @@
 
 use crate::domain::visible::visible;
 use anyhow::{Context, bail};
+use console::Term;
+use secrecy::SecretString;
 use std::io::{self, IsTerminal, Write};
 
 /// Whether stdin and stderr are a terminal, so that a person can answer.
@@ -32,19 +34,24 @@ pub(super) async fn choice(question: &str, count: usize) -> anyhow::Result<usize
     }
 }
 
+/// Asks for a text; empty if there is no answer.
+pub(super) async fn text(question: &str) -> anyhow::Result<String> {
+    ask(format!("{question} ")).await
+}
+
 /// Asks for a secret, which the terminal does not show.
-#[cfg(feature = "dev")]
-pub(super) async fn secret(question: String) -> anyhow::Result<String> {
-    tokio::task::spawn_blocking(move || {
+pub(super) async fn secret(question: &str) -> anyhow::Result<SecretString> {
+    let question = format!("{question} ");
+    let read = tokio::task::spawn_blocking(move || {
         eprint!("{question}");
         io::stderr().flush()?;
-        let text = console::Term::stderr().read_secure_line().context("the answer cannot be read")?;
-        match text.trim() {
-            "" => bail!("the answer is missing"),
-            text => Ok(text.to_owned()),
-        }
-    })
-    .await?
+        Term::stderr().read_secure_line()
+    });
+    let line = read.await?.context("the answer cannot be read")?;
+    match line.trim() {
+        "" => bail!("the answer is missing"),
+        text => Ok(SecretString::from(text)),
+    }
 }
 
 /// A text from elsewhere on one line: without control characters, which could control the terminal, and with

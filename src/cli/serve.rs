@@ -9,6 +9,7 @@ use crate::app::{DEFAULT_KINDS, Parts, Role, Service};
 use crate::config::{Reader, Settings};
 use crate::destinations;
 use crate::domain::source::SourceCatalog;
+use crate::endpoint_watch;
 use crate::health;
 use crate::sources::Registry;
 use crate::telemetry::LogFormat;
@@ -80,6 +81,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         thresholds,
         sources,
         instances,
+        endpoint_pace: endpoint_watch::Pace::default(),
         clock: Arc::new(|| SystemTime::now().into()),
         more_routes: OpenApiRouter::new(),
         playground: None,

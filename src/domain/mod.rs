@@ -6,6 +6,7 @@ pub mod audit;
 pub mod backing_off;
 pub mod delivery;
 pub mod destination_summary;
+pub mod endpoint;
 pub mod event;
 pub mod execution;
 pub mod failure;

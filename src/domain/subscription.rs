@@ -112,6 +112,11 @@ impl TypeFilter {
         Ok(Self { patterns, spellings: types.spellings.clone(), except: Arc::default() })
     }
 
+    /// Whether it names no types, so that it takes whatever is sent.
+    pub fn takes_everything(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern.pattern() == "*")
+    }
+
     /// Whether the filter matches this type in any of its spellings.
     pub fn matches(&self, event_type: &str) -> bool {
         if self.except.contains(&event_type) {
@@ -186,7 +191,7 @@ mod tests {
     #[test]
     fn an_empty_list_wants_every_type() {
         let filter = parse(" , ").expect("valid");
-        assert!(filter.matches("invoice.paid") && filter.matches(""));
+        assert!(filter.matches("invoice.paid") && filter.matches("") && filter.takes_everything());
     }
 
     #[test]
@@ -195,7 +200,8 @@ mod tests {
         for wanted in ["invoice.paid", "payout.failed", "v1.invoice.paid", "v1.payout.failed"] {
             assert!(filter.matches(wanted), "{wanted}");
         }
-        assert!(!filter.matches("customer.created"));
+        assert!(!filter.matches("customer.created") && !filter.takes_everything());
+        assert!(parse("@all").expect("valid").takes_everything());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use self::block_limit::{block_limit, waiting_for_blocks};
 use self::crashing::crashing;
 use self::failures::failures;
 use self::fetching::not_fetching;
+use super::endpoint::{endpoints, unknown_parts};
 use super::estimate::SHORTEST;
 use super::finding::{Finding, FindingKind, Level, Notice, Part, Sentence};
 use super::old_snapshot::OldSnapshot;
@@ -37,7 +38,7 @@ pub struct Assessment {
     pub headline: String,
     /// What is wrong and what to do, the worst first.
     pub findings: Vec<Finding>,
-    /// When the last event arrived, and what is pending.
+    /// When the last event arrived, what is pending, and what is unknown.
     pub rest: Vec<Sentence>,
 }
 
@@ -53,6 +54,7 @@ pub fn assess(snapshot: &Snapshot, thresholds: &Thresholds) -> Assessment {
     findings.extend(destinations.iter().filter_map(|of| backing_off(snapshot, of)));
     findings.extend(rejected(snapshot, thresholds));
     findings.extend(unanswered(snapshot, thresholds));
+    findings.extend(endpoints(snapshot, thresholds));
     findings.extend(not_arriving(snapshot, thresholds).or_else(|| silence(snapshot, thresholds)));
     findings.extend(snapshot.fetching.iter().filter_map(|state| not_fetching(snapshot, state)));
     findings.extend(crashing(snapshot));
@@ -68,7 +70,10 @@ pub fn assess(snapshot: &Snapshot, thresholds: &Thresholds) -> Assessment {
         None if snapshot.arrivals.last_at.is_none() => "Waiting for the first event".to_owned(),
         None => catching_up(snapshot).unwrap_or_else(|| "All is well".to_owned()),
     };
-    let rest = std::iter::once(last_event(&snapshot.arrivals)).chain(pending(snapshot)).collect();
+    let rest = std::iter::once(last_event(&snapshot.arrivals))
+        .chain(pending(snapshot))
+        .chain(unknown_parts(snapshot))
+        .collect();
     Assessment { level, headline, findings, rest }
 }
 

@@ -104,6 +104,12 @@ pub enum FindingKind {
     Silence,
     /// Events cannot be fetched from their sender's API.
     NotFetching,
+    /// The sender sends no events of live mode: its endpoint is disabled or gone, or cannot be reached.
+    EndpointStopped,
+    /// The sender's endpoint is wrong, or deliveries to it fail.
+    Endpoint,
+    /// It has been unknown for long whether the sender sends events.
+    EndpointUnknown,
     /// Executions have failed.
     Failures,
     /// An execution ends the worker that delivers it.
@@ -149,7 +155,7 @@ impl Level {
 }
 
 impl FindingKind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 20] = [
         Self::Database,
         Self::Paused,
         Self::NoWorker,
@@ -164,6 +170,9 @@ impl FindingKind {
         Self::NotArriving,
         Self::Silence,
         Self::NotFetching,
+        Self::EndpointStopped,
+        Self::Endpoint,
+        Self::EndpointUnknown,
         Self::Failures,
         Self::Crashing,
         Self::OldSnapshot,
@@ -188,7 +197,8 @@ impl FindingKind {
             | Self::NoWorker
             | Self::Rejected
             | Self::UnansweredInvoice
-            | Self::NotArriving => Urgency::Wake,
+            | Self::NotArriving
+            | Self::EndpointStopped => Urgency::Wake,
             Self::Paused
             | Self::Backlog
             | Self::BlockLimit
@@ -199,6 +209,8 @@ impl FindingKind {
             | Self::Silence
             // The sender lists them for weeks.
             | Self::NotFetching
+            | Self::Endpoint
+            | Self::EndpointUnknown
             | Self::Failures
             | Self::Crashing
             | Self::OldSnapshot => Urgency::Morning,
@@ -222,6 +234,9 @@ impl FindingKind {
             Self::NotArriving => "not_arriving",
             Self::Silence => "silence",
             Self::NotFetching => "not_fetching",
+            Self::EndpointStopped => "endpoint_stopped",
+            Self::Endpoint => "endpoint",
+            Self::EndpointUnknown => "endpoint_unknown",
             Self::Failures => "failures",
             Self::Crashing => "crashing",
             Self::OldSnapshot => "old_snapshot",
@@ -277,6 +292,7 @@ mod tests {
                 FindingKind::Rejected,
                 FindingKind::UnansweredInvoice,
                 FindingKind::NotArriving,
+                FindingKind::EndpointStopped,
             ]
         );
     }

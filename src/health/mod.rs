@@ -4,6 +4,7 @@
 //! function [`assess`] compares the two. `app` hands the same thresholds to everyone. Nothing here does HTTP.
 
 mod assess;
+mod endpoint;
 mod estimate;
 mod finding;
 mod old_snapshot;
@@ -16,6 +17,7 @@ mod token_expiry;
 mod unanswered;
 
 pub use assess::{Assessment, assess, database_remedy, database_unavailable};
+pub use endpoint::{EndpointWords, endpoint_words};
 pub use estimate::{OF_LATE, clears_in, throughput};
 pub use finding::{Finding, FindingKind, Level, Notice, Part, Sentence, UnknownMatter, Urgency};
 pub use old_snapshot::OldSnapshot;

@@ -7,15 +7,16 @@ use super::finding::FindingKind;
 use super::{estimate, pattern, silence};
 use crate::domain::backing_off::BackingOff;
 use crate::domain::destination_summary::{DestinationSummary, find, seconds_for};
+use crate::domain::endpoint::EndpointCheck;
 use crate::domain::humanize::humanize_age;
 use crate::domain::money::Money;
 use crate::domain::rejection::{Diagnosis, RejectionStreak, causes, rejection_streak};
 use crate::domain::source::SourceCatalog;
 use crate::domain::unanswered::UnansweredEvent;
 use crate::store::{
-    Backlog, BusyHour, Crashing, Destinations, FAILURES_COUNTED_MAX, FailureFilter, FailureGroup,
-    FailureGroups, OldestPending, PausedInstance, Per, PullState, Pulls, RecentFailures, Rejections, Reports,
-    SnapshotHolder, Statistics, Store, StoreError, WORKER_DEAD_AFTER,
+    Backlog, BusyHour, Crashing, Destinations, EndpointChecks, FAILURES_COUNTED_MAX, FailureFilter,
+    FailureGroup, FailureGroups, OldestPending, PausedInstance, Per, PullState, Pulls, RecentFailures,
+    Rejections, Reports, SnapshotHolder, Statistics, Store, StoreError, WORKER_DEAD_AFTER,
 };
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -48,6 +49,8 @@ pub struct HealthStore {
     pub failure_groups: FailureGroups,
     /// To read counts over time.
     pub statistics: Statistics,
+    /// To read whether the senders send to this service.
+    pub endpoint_checks: EndpointChecks,
 }
 
 impl From<&Store> for HealthStore {
@@ -59,6 +62,7 @@ impl From<&Store> for HealthStore {
             pulls: store.pulls.clone(),
             failure_groups: store.failure_groups.clone(),
             statistics: store.statistics.clone(),
+            endpoint_checks: store.endpoint_checks.clone(),
         }
     }
 }
@@ -98,6 +102,8 @@ pub struct Snapshot {
     pub fetching: Vec<PullState>,
     /// What holds snapshots in the database, the oldest first.
     pub snapshot_holders: Vec<SnapshotHolder>,
+    /// Whether the senders send to this service, as the last checks at them found it.
+    pub endpoints: Vec<EndpointCheck>,
     /// The causes of all rejected webhooks of which samples are kept, the newest first.
     pub causes_of_rejections: Vec<Diagnosis>,
 }
@@ -323,10 +329,19 @@ impl PartialSnapshot {
             snapshot.fetching = states;
         }
 
+        if let Some(endpoints) = purpose.fact("endpoints", store.endpoint_checks.all()).await? {
+            read.push(FindingKind::EndpointUnknown);
+            snapshot.endpoints = endpoints;
+        }
+
         let accepted = purpose.fact("last event", store.rejections.accepted()).await?;
         let Some(accepted) = accepted else { return Ok(Self { snapshot, read }) };
         let last_at = accepted.last_at;
         snapshot.arrivals.last_at = last_at;
+        // Whether anything is accepted decides which of the two it is.
+        if read.contains(&FindingKind::EndpointUnknown) {
+            read.extend([FindingKind::EndpointStopped, FindingKind::Endpoint]);
+        }
         if let Some(rejections) = purpose.fact("rejections", store.rejections.rejections()).await? {
             read.push(FindingKind::Rejected);
             let sources = scope.sources.as_ref();

@@ -19,6 +19,9 @@
 //! | `invoice.created` not accepted | in test mode, or unverified | in live mode | at once, see [`UnansweredEvent`](crate::domain::unanswered::UnansweredEvent) |
 //! | webhooks do not arrive | | against the pattern of four weeks, see [`Thresholds::silence_factor`] | when critical |
 //! | silence | [`Thresholds::silence_factor`], unless it is against the pattern | | at once |
+//! | the sender sends nothing | in test mode | in live mode: its endpoint is disabled or gone; deliveries fail and nothing is accepted for 30 min | at once |
+//! | the sender's endpoint is wrong | at once | | at once; failing deliveries after 30 min; none for an endpoint that never was |
+//! | the sender's side is unknown | after an hour, unless only a permission is missing | | at once |
 //! | token expires | a week before | | at once |
 //! | events not fetched | 1 min | 15 min | 5 min |
 //! | old snapshot | 15 min, see [`OldSnapshot`](super::OldSnapshot) | | none: new deliveries stay fast |
@@ -68,6 +71,8 @@ pub struct AlertRules {
     pub rejected: bool,
     /// Whether events that were not accepted and whose sender waits for that raise alerts.
     pub unanswered: bool,
+    /// Whether problems of the sender's endpoint raise alerts.
+    pub endpoint: bool,
     /// Whether failures raise alerts.
     pub failures: bool,
 }
@@ -92,6 +97,7 @@ pub fn thresholds(reader: &mut Reader<'_>) -> Thresholds {
             backlog: backlog_minutes > 0,
             rejected: rejection_streak > 0,
             unanswered: reader.switch("ALERT_INVOICE_CREATED", true),
+            endpoint: reader.switch("ALERT_ENDPOINT", true),
             failures: reader.switch("ALERT_FAILURES", true),
         },
     }
@@ -124,6 +130,7 @@ impl Default for AlertRules {
             backlog: true,
             rejected: true,
             unanswered: true,
+            endpoint: true,
             failures: true,
         }
     }
@@ -155,6 +162,7 @@ mod tests {
             ("ALERT_PENDING_MINUTES", "0"),
             ("ALERT_REJECTED_IN_A_ROW", "0"),
             ("ALERT_INVOICE_CREATED", "off"),
+            ("ALERT_ENDPOINT", "off"),
             ("ALERT_FAILURES", "off"),
         ]);
         let none = AlertRules {
@@ -163,6 +171,7 @@ mod tests {
             backlog: false,
             rejected: false,
             unanswered: false,
+            endpoint: false,
             failures: false,
         };
         assert_eq!(off, Thresholds { alerts: none, ..Thresholds::default() });

@@ -16,6 +16,7 @@ pub use event_list::{CreatedRange, EventList, EventPage, ListError, PullSettings
 pub use registry::{Registry, SourceCheck};
 
 use crate::config::{InstanceName, Reader};
+use crate::domain::endpoint::{EndpointFound, UnknownPart, WantedEndpoint};
 use crate::domain::event::{EventFacts, NewEvent, StoredEvent};
 use crate::domain::finding::Finding;
 use crate::domain::rejection::{Diagnosis, RejectionSample, StoredSample};
@@ -24,6 +25,7 @@ use crate::domain::source::{Examples, Origin};
 use crate::domain::subscription::{Preset, Spelling};
 use crate::domain::summary::EventSummary;
 use crate::domain::unanswered::ClaimedEvent;
+use async_trait::async_trait;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -98,8 +100,8 @@ impl Kind {
     }
 }
 
-/// Reads the requests and stored events of one sender. It does no I/O: what reads the sender's API is a part that
-/// it hands out.
+/// Reads the requests and stored events of one sender. It does no I/O: what asks the sender is a part that it hands
+/// out.
 pub trait Source: Send + Sync {
     /// The instance's name, which its events have and which ends the webhook's path.
     fn name(&self) -> &str;
@@ -169,6 +171,11 @@ pub trait Source: Send + Sync {
         Vec::new()
     }
 
+    /// What checks at the sender whether it sends to this service: one for each key; none without a key.
+    fn endpoint_checkers(&self) -> Vec<Arc<dyn CheckEndpoint>> {
+        Vec::new()
+    }
+
     /// The page of an event at its sender.
     fn event_link(&self, _event_id: &str, _origin: Origin<'_>) -> Option<String> {
         None
@@ -178,6 +185,19 @@ pub trait Source: Send + Sync {
     fn object_link(&self, _object_id: &str, _origin: Origin<'_>) -> Option<String> {
         None
     }
+}
+
+/// Asks a sender whether it sends to this service. It only reads.
+#[async_trait]
+pub trait CheckEndpoint: Send + Sync {
+    /// The name of the key that it asks with.
+    fn key(&self) -> &str;
+
+    /// Whether the key reads what concerns real money.
+    fn livemode(&self) -> bool;
+
+    /// Asks, with all retries. The error is why nothing is known.
+    async fn check(&self, wanted: &WantedEndpoint) -> Result<EndpointFound, UnknownPart>;
 }
 
 /// Why a request is rejected. The sender may see it: it contains no secret and no signature.

@@ -1,6 +1,6 @@
 //! The configured sources, by name.
 
-use super::{AccessCheck, EventList, KINDS, Kind, Source, astray};
+use super::{AccessCheck, CheckEndpoint, EventList, KINDS, Kind, Source, astray};
 use crate::config::{InstanceName, Reader};
 use crate::domain::event::{EventFacts, StoredEvent};
 use crate::domain::finding::Finding;
@@ -133,6 +133,15 @@ impl Registry {
             findings: instance.source.check(),
             access: instance.source.access_check(),
         })
+    }
+
+    /// What checks at the senders whether they send to this service, each with the name of its source.
+    pub fn endpoint_checkers(&self) -> Vec<(String, Arc<dyn CheckEndpoint>)> {
+        let of_source = |source: &dyn Source| {
+            let name = source.name().to_owned();
+            source.endpoint_checkers().into_iter().map(move |checker| (name.clone(), checker))
+        };
+        self.sources().flat_map(of_source).collect()
     }
 
     /// The checks with which these sources can reject a request, without duplicates.

@@ -23,9 +23,9 @@ pub use events::{
     PullState, Pulls, REJECTIONS_KEPT, Rejections, RemovedPayload, SearchIndex, SignedPayload, Unindexed,
 };
 pub use maintenance::{
-    Alerts, BackgroundJobs, CancelResult, CancelTaskResult, Condition, Counts, Cutoff, DueAlert, Erased,
-    Erasure, Held, IdempotencyKeys, Interventions, KeyState, NamedLeases, NewTask, Removal, Replayed,
-    Retention, RetryResult, RevokedSessions, SWEPT_AT_ONCE, StoredResponse, Swept,
+    Alerts, BackgroundJobs, CancelResult, CancelTaskResult, Condition, Counts, Cutoff, DueAlert,
+    EndpointChecks, Erased, Erasure, Held, IdempotencyKeys, Interventions, KeyState, NamedLeases, NewTask,
+    Removal, Replayed, Retention, RetryResult, RevokedSessions, SWEPT_AT_ONCE, StoredResponse, Swept,
     TASK_EXECUTIONS_COUNTED_MAX, TaskExecutions, TaskPage, TaskRow, Tasks, UNFINISHED_TASKS_MAX,
     WrittenEntry,
 };
@@ -85,6 +85,8 @@ pub struct Store {
     pub erasure: Erasure,
     /// Alert conditions.
     pub alerts: Alerts,
+    /// Whether senders send to this service.
+    pub endpoint_checks: EndpointChecks,
     /// Leases for background work.
     pub named_leases: NamedLeases,
     /// The progress of background work.
@@ -135,6 +137,7 @@ impl Store {
             retention: Retention::new(&db),
             erasure: Erasure::new(&db),
             alerts: Alerts::new(&db),
+            endpoint_checks: EndpointChecks::new(&db),
             named_leases: NamedLeases::new(&db),
             background_jobs: BackgroundJobs::new(&db),
             revoked_sessions: RevokedSessions::new(&db),

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 /// A request that the receiver got.
 #[derive(Clone)]
-struct Call {
+pub struct Call {
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -27,21 +27,21 @@ struct Call {
 }
 
 impl Call {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
 /// A receiver of alerts on this machine.
-struct Receiver {
-    url: String,
+pub struct Receiver {
+    pub url: String,
     calls: watch::Receiver<Vec<Call>>,
     status: Arc<Mutex<StatusCode>>,
     serving: tokio::task::JoinHandle<()>,
 }
 
 impl Receiver {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let (sender, calls) = watch::channel(Vec::new());
         let status = Arc::new(Mutex::new(StatusCode::OK));
         let answer = status.clone();
@@ -73,7 +73,7 @@ impl Receiver {
     }
 
     /// Waits for this many calls.
-    async fn until(&self, count: usize) -> Vec<Call> {
+    pub async fn until(&self, count: usize) -> Vec<Call> {
         let mut calls = self.calls.clone();
         within("the calls arrive", async {
             calls.wait_for(|calls| calls.len() >= count).await.unwrap().clone()
@@ -81,7 +81,7 @@ impl Receiver {
         .await
     }
 
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.calls.borrow().len()
     }
 }

@@ -14,6 +14,7 @@ use crate::cli::{command_context, environment};
 use crate::config::{InstanceName, Reader, Settings, Vars};
 use crate::destinations;
 use crate::domain::source::SourceCatalog;
+use crate::endpoint_watch;
 use crate::health;
 use crate::sources::Registry;
 use crate::sources::stripe::{self, NamedSecret};
@@ -119,6 +120,7 @@ impl DevEnvironment {
             thresholds,
             sources,
             instances,
+            endpoint_pace: endpoint_watch::Pace::default(),
             clock: Arc::new(|| SystemTime::now().into()),
             more_routes: browser_trigger::routes(sender.clone()),
             playground: Some(playground(sender.clone(), sandbox.as_ref())),

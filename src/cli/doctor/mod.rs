@@ -5,6 +5,7 @@
 //! removes it.
 
 mod database;
+mod endpoints;
 mod report;
 mod settings;
 
@@ -109,6 +110,9 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
             findings: service(store, &sources, thresholds.rejection_streak).await,
         });
     }
+
+    let findings = endpoints::check(&sources, &instances, alerts.public_url.clone(), store.as_ref()).await;
+    sections.push(Section { name: "Endpoint at Stripe".to_owned(), findings });
 
     let mut targets: Vec<(String, String)> = Vec::new();
     for instance in &instances {

@@ -224,6 +224,7 @@ const NO_ALERTS: AlertRules = AlertRules {
     backlog: false,
     rejected: false,
     unanswered: false,
+    endpoint: false,
     failures: false,
 };
 

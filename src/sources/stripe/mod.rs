@@ -5,6 +5,7 @@ pub mod api;
 mod awaited;
 mod damage;
 mod diagnosis;
+pub mod endpoints;
 mod envelope;
 mod event_type;
 mod json;
@@ -30,12 +31,13 @@ use crate::domain::search::IndexEntry;
 use crate::domain::source::{Examples, Origin};
 use crate::domain::summary::EventSummary;
 use crate::domain::unanswered::ClaimedEvent;
-use crate::sources::{AccessCheck, EventList, Kind, PullSettings, Rejection, Source};
+use crate::sources::{AccessCheck, CheckEndpoint, EventList, Kind, PullSettings, Rejection, Source};
 use api::{Api, KeyCheck, StripeEvents};
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use diagnosis::Configured;
+use endpoints::EndpointChecker;
 use envelope::Envelope;
 use signature::Verifier;
 use std::sync::Arc;
@@ -218,6 +220,11 @@ impl Source for Stripe {
     fn check(&self) -> Vec<Finding> {
         let keys = self.api.iter().flat_map(|api| api.keys.check());
         settings::check(&self.secrets).into_iter().chain(keys).collect()
+    }
+
+    fn endpoint_checkers(&self) -> Vec<Arc<dyn CheckEndpoint>> {
+        let checkers = self.api.iter().flat_map(|api| EndpointChecker::all(api, &self.name));
+        checkers.map(|checker| Arc::new(checker) as Arc<dyn CheckEndpoint>).collect()
     }
 
     fn event_link(&self, event_id: &str, origin: Origin<'_>) -> Option<String> {

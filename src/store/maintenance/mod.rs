@@ -3,6 +3,7 @@
 mod alerts;
 mod background_jobs;
 mod bulk_operations;
+mod endpoint_checks;
 mod erasure;
 mod idempotency_keys;
 mod interventions;
@@ -71,6 +72,19 @@ pub struct Alerts {
 impl Alerts {
     pub(super) fn new(db: &Db) -> Self {
         Self { pool: db.pool.clone() }
+    }
+}
+
+/// Whether senders send to this service, as one process found and all show it.
+#[derive(Debug, Clone)]
+pub struct EndpointChecks {
+    pool: Connections,
+    reading: Connections,
+}
+
+impl EndpointChecks {
+    pub(super) fn new(db: &Db) -> Self {
+        Self { pool: db.pool.clone(), reading: db.reading.clone() }
     }
 }
 

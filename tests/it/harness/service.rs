@@ -12,6 +12,7 @@ use eventbridge::app::{self, DEFAULT_KINDS, Parts, Role};
 use eventbridge::config::{Reader, Settings, Vars};
 use eventbridge::destinations::{self, Kind};
 use eventbridge::domain::source::SourceCatalog;
+use eventbridge::endpoint_watch;
 use eventbridge::health;
 use eventbridge::server::{self, Limits};
 use eventbridge::sources::{self, Registry, stripe};
@@ -402,6 +403,10 @@ impl ServiceBuilder {
             thresholds,
             sources,
             instances,
+            endpoint_pace: endpoint_watch::Pace {
+                look_interval: Duration::from_millis(20),
+                check_interval: Duration::from_millis(20),
+            },
             clock: Arc::new(|| DateTime::<Utc>::from_timestamp(NOW, 0).unwrap()),
             more_routes,
             playground: None,

@@ -20,6 +20,7 @@ use chrono::{DateTime, Datelike, Utc};
 use chrono_tz::Tz;
 use month::Month;
 use running::Running;
+use secrecy::ExposeSecret;
 use std::fmt;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -155,7 +156,7 @@ async fn secret(given: &Vars, name: &str, what: &str) -> anyhow::Result<String> 
     if !prompt::is_interactive() {
         bail!("{name} is missing: set {name} or {name}_FILE, or use a terminal, where try asks for it");
     }
-    prompt::secret(format!("{what}: ")).await
+    Ok(prompt::secret(&format!("{what}:")).await?.expose_secret().to_owned())
 }
 
 /// The zone of the reports, and when this month began in it.

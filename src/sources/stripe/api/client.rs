@@ -77,6 +77,12 @@ impl Request {
         Self::post(path, "application/json", body.to_string())
     }
 
+    /// The same with this idempotency key. For a day, Stripe repeats its first answer to a request with the same key.
+    #[must_use]
+    pub fn identified_by(self, key: Uuid) -> Self {
+        Self { idempotency_key: Some(key), ..self }
+    }
+
     fn post(path: impl Into<String>, content_type: &'static str, body: String) -> Self {
         Self {
             method: Method::POST,
@@ -106,10 +112,14 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The error that this answer lacks what Stripe documents.
+    pub fn unreadable(&self) -> ApiError {
+        ApiError { request_id: self.request_id.clone(), ..ApiError::unreadable(&self.path) }
+    }
+
     /// The body as this type.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        serde_json::from_slice(&self.body)
-            .map_err(|_| ApiError { request_id: self.request_id.clone(), ..ApiError::unreadable(&self.path) })
+        serde_json::from_slice(&self.body).map_err(|_| self.unreadable())
     }
 
     /// The path that was asked.

@@ -44,6 +44,12 @@ pub struct NamedKey {
 }
 
 impl NamedKey {
+    /// Reads a key that was given to a command; the error is what is wrong with it, as the rest of a sentence that
+    /// names it.
+    pub fn given(key: &str) -> Result<Self, &'static str> {
+        Ok(Self { name: "given".to_owned(), ..Self::parse(key.trim())? })
+    }
+
     /// Reads a key; the error is what is wrong with it, as the rest of a sentence that names it.
     pub(super) fn parse(key: &str) -> Result<Self, &'static str> {
         const BYTES_MAX: usize = 500;

@@ -25,10 +25,23 @@ impl ApiSettings {
     pub fn read(reader: &mut Reader<'_>, instance: &InstanceName) -> Option<Self> {
         let setting = instance.setting("API_KEY");
         let keys = reader.parsed(&setting, Vec::new(), parse_keys);
-        let address_setting = instance.setting("API_URL");
-        let base = reader.parsed(&address_setting, Url::parse(API_URL).ok(), base)?;
+        let (base, address_setting) = address(reader, instance);
+        let base = base?;
         (!keys.is_empty()).then(|| Self { base, keys: Keys::new(&setting, keys), address_setting })
     }
+
+    /// Reads the address of an instance, for a key that only one command uses. `None` if the address cannot be
+    /// used.
+    pub fn for_command(reader: &mut Reader<'_>, instance: &InstanceName, key: NamedKey) -> Option<Self> {
+        let (base, address_setting) = address(reader, instance);
+        Some(Self { base: base?, keys: Keys::new("this command", vec![key]), address_setting })
+    }
+}
+
+/// The base address and the name of its setting.
+fn address(reader: &mut Reader<'_>, instance: &InstanceName) -> (Option<Url>, String) {
+    let setting = instance.setting("API_URL");
+    (reader.parsed(&setting, Url::parse(API_URL).ok(), base), setting)
 }
 
 /// Parses `rk_live_a,sandbox=rk_test_b`.
