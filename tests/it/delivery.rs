@@ -472,7 +472,7 @@ async fn a_running_execution_cannot_be_retried() {
     let execution = service.executions().await.remove(0);
     let answer = retry(&service, &execution).await;
     assert_eq!(answer.problem(409), "not_retryable");
-    assert!(answer.json()["detail"].as_str().unwrap().contains("running"), "{answer:?}");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("a worker runs it now"), "{answer:?}");
 }
 
 #[tokio::test]
