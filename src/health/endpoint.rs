@@ -99,9 +99,19 @@ pub fn endpoint_words(problem: &EndpointProblem, livemode: bool) -> EndpointWord
 pub(super) fn endpoints(snapshot: &Snapshot, thresholds: &Thresholds) -> Vec<Finding> {
     let checks = &snapshot.endpoints;
     let problems = checks.iter().flat_map(|check| {
-        check.state.problems.iter().map(|problem| finding(snapshot, check, problem, thresholds))
+        let problems =
+            check.state.problems.iter().filter(|problem| !is_expected(snapshot, check, &problem.what));
+        problems.map(|problem| finding(snapshot, check, problem, thresholds))
     });
     problems.chain(checks.iter().filter_map(|check| unknown(snapshot, check, thresholds))).collect()
+}
+
+/// Whether there is no endpoint because none is needed: there never was one, and the events are fetched instead or,
+/// as in development, the service has no address for it.
+fn is_expected(snapshot: &Snapshot, check: &EndpointCheck, problem: &EndpointProblem) -> bool {
+    let EndpointProblem::Missing { url } = problem else { return false };
+    let is_fetched = snapshot.fetching.iter().any(|list| list.source == check.source);
+    !check.state.was_seen && (is_fetched || url.is_none())
 }
 
 /// What is not known at the moment, for those who look: no finding as long as it may pass, or is intended.
@@ -240,6 +250,7 @@ mod tests {
     use super::*;
     use crate::domain::endpoint::EndpointState;
     use crate::health::{Arrivals, Urgency};
+    use crate::store::PullState;
 
     fn at(minute: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::days(9) + TimeDelta::minutes(minute)
@@ -286,6 +297,26 @@ mod tests {
     fn an_endpoint_that_was_there_is_missed_and_one_that_never_was_is_only_shown() {
         assert_eq!(found(&with(true, missing(), true)), (true, Level::Critical, true));
         assert_eq!(found(&with(true, missing(), false)), (false, Level::Warning, false));
+    }
+
+    #[test]
+    fn an_endpoint_that_never_was_is_expected_without_an_address_and_where_events_are_fetched() {
+        let count = |snapshot: &Snapshot| endpoints(snapshot, &Thresholds::default()).len();
+        let nowhere = || EndpointProblem::Missing { url: None };
+        assert_eq!(count(&with(true, nowhere(), false)), 0);
+        assert_eq!(count(&with(true, nowhere(), true)), 1);
+        let list = |source: &str| PullState {
+            source: source.to_owned(),
+            name: "key-1".to_owned(),
+            position: None,
+            read_at: None,
+            failing: None,
+        };
+        let fetched =
+            |source, was_seen| Snapshot { fetching: vec![list(source)], ..with(true, missing(), was_seen) };
+        assert_eq!(count(&fetched("stripe", false)), 0);
+        assert_eq!(count(&fetched("stripe", true)), 1, "it is gone");
+        assert_eq!(count(&fetched("other", false)), 1);
     }
 
     #[test]

@@ -66,6 +66,8 @@ fn of_problem(problem: &EndpointProblem, livemode: bool) -> Finding {
     let effect = plain(&effect);
     match problem {
         EndpointProblem::Disabled { .. } if livemode => Finding::problem(effect, remedy),
+        // As in development, or where events are fetched instead.
+        EndpointProblem::Missing { url: None } => Finding::note(effect).with_remedy(remedy),
         _ => Finding::warning(effect, remedy),
     }
 }

@@ -8,7 +8,6 @@ use crate::cli::development::dev_environment::start_postgres;
 use crate::cli::local_state::LocalState;
 use crate::cli::output::{counted, delivery_time};
 use crate::config::{Reader, Settings, Vars};
-use crate::destinations;
 use crate::domain::destination_summary::{DestinationSummary, seconds_for};
 use crate::domain::event::{EventKey, StoredEvent};
 use crate::domain::execution::Status;
@@ -16,6 +15,7 @@ use crate::domain::source::SourceCatalog;
 use crate::health;
 use crate::sources::Registry;
 use crate::store::{EventFilter, ExecutionFilter, Store, Window};
+use crate::{destinations, endpoint_watch};
 use anyhow::{Context, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use private_postgres::DataLifetime;
@@ -94,6 +94,7 @@ impl Running {
             thresholds,
             sources: sources.clone(),
             instances,
+            endpoint_pace: endpoint_watch::Pace::default(),
             clock: Arc::new(|| SystemTime::now().into()),
             more_routes: OpenApiRouter::new(),
             playground: None,
