@@ -134,9 +134,12 @@ impl Operation {
         self.collect();
     }
 
-    /// Changes how much it sells from the next sale on.
-    pub fn set_pace(&mut self, pace: Pace) {
+    /// Changes how much it sells from that second on: the next sale comes after the new time, not the old one.
+    pub fn set_pace(&mut self, at: i64, pace: Pace) {
         self.pace = pace;
+        self.tasks.retain(|task| !matches!(task.what, Task::Sell | Task::Subscribe));
+        self.schedule_next(at, pace.seconds_between_sales, Task::Sell);
+        self.schedule_next(at, pace.seconds_between_subscriptions, Task::Subscribe);
     }
 
     /// No more sales and subscriptions begin. What has begun goes on.

@@ -47,6 +47,17 @@ fn happenings_are_in_the_order_of_time_and_none_is_early() {
 }
 
 #[test]
+fn a_new_pace_holds_at_once() {
+    let calm = Pace { seconds_between_sales: 1_000_000, seconds_between_subscriptions: 0 };
+    let mut shop = Operation::begin(5, false, START, calm);
+    let now = START + 1_000;
+    shop.advance(now);
+    shop.set_pace(now, Pace { seconds_between_sales: 20, seconds_between_subscriptions: 0 });
+    let sales = shop.advance(now + 300);
+    assert!(sales.len() >= 10, "{}", sales.len());
+}
+
+#[test]
 fn a_closed_shop_only_finishes_what_it_began() {
     let mut shop = Operation::begin(5, false, START, PACE);
     shop.advance(START + 5 * DAY);

@@ -72,7 +72,7 @@ impl State {
         };
         state.run_until(now);
         if let (Some(shop), Some(pace)) = (&mut state.shop, state.options.size.pace()) {
-            shop.set_pace(pace);
+            shop.set_pace(now, pace);
         }
         state.add_forward(now);
         state

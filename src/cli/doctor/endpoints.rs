@@ -66,8 +66,12 @@ fn of_problem(problem: &EndpointProblem, livemode: bool) -> Finding {
     let effect = plain(&effect);
     match problem {
         EndpointProblem::Disabled { .. } if livemode => Finding::problem(effect, remedy),
-        // As in development, or where events are fetched instead.
-        EndpointProblem::Missing { url: None } => Finding::note(effect).with_remedy(remedy),
+        // As in development, where events are forwarded, or where they are fetched.
+        EndpointProblem::Missing { url: None } => Finding::note(format!(
+            "Stripe has no endpoint ({}) for this service: events arrive only if they are forwarded or fetched",
+            mode(livemode)
+        ))
+        .with_remedy("to receive webhooks from Stripe itself, run \"eventbridge stripe init\""),
         _ => Finding::warning(effect, remedy),
     }
 }
