@@ -113,11 +113,15 @@ impl Dev {
         postmaster
     }
 
-    /// Kills only its private database.
+    /// Kills its private database, and first the supervisor that would start it again.
     pub async fn kill_database(&self) {
         let pid_file = self.data_dir.as_ref().unwrap().join("postmaster.pid");
         let postmaster = fs::read_to_string(pid_file).unwrap().lines().next().unwrap().to_owned();
-        assert!(Command::new("kill").args(["-9", &postmaster]).status().await.unwrap().success());
+        let parent = Command::new("ps").args(["-o", "ppid=", "-p", &postmaster]).output().await.unwrap();
+        let supervisor = String::from_utf8(parent.stdout).unwrap().trim().to_owned();
+        assert!(
+            Command::new("kill").args(["-9", &supervisor, &postmaster]).status().await.unwrap().success()
+        );
     }
 
     /// Kills it, and removes its data. Its database must have been killed.
