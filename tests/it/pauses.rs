@@ -183,7 +183,7 @@ async fn a_pause_whose_cause_outlasts_a_resumption_goes_on() {
 
     assert!(store.destinations.resume("notion").await.unwrap());
     let (_, for_another) = pause(&other).await;
-    assert!(for_another > first, "another cause begins anew");
+    assert!(for_another > first, "another cause is a new pause");
     assert!(store.destinations.resume("notion").await.unwrap());
     database.change(rows::age_past_pauses(Duration::from_mins(11))).await;
     let (_, later) = pause(&other).await;

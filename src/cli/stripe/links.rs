@@ -1,38 +1,19 @@
 //! Links to pages of Stripe's dashboard that create a key with the right permissions.
 
-use crate::sources::stripe::api::KeyMode;
+use crate::sources::stripe::api::{KeyMode, read_permissions};
 use url::Url;
 
-/// What the service reads: events and the objects in them, the endpoint's state, and which account it is.
-const READ: &[&str] = &[
-    "rak_accounts_kyc_basic_read",
-    "rak_charge_read",
-    "rak_checkout_session_read",
-    "rak_credit_note_read",
-    "rak_customer_read",
-    "rak_dispute_read",
-    "rak_event_read",
-    "rak_invoice_read",
-    "rak_payment_intent_read",
-    "rak_payout_read",
-    "rak_plan_read",
-    "rak_product_read",
-    "rak_setup_intent_read",
-    "rak_subscription_read",
-    "rak_webhook_read",
-];
-
 /// What this command writes.
-const WRITE: &[&str] = &["rak_webhook_write"];
+const WRITE: &str = "rak_webhook_write";
 
 /// The page that creates the service's permanent key, which only reads.
 pub(super) fn read_key(mode: KeyMode) -> String {
-    page(path(mode), "EventBridge (read only)", READ)
+    page(path(mode), "EventBridge (read only)", read_permissions())
 }
 
 /// The page that creates a key for this command.
 pub(super) fn write_key(mode: KeyMode) -> String {
-    page(path(mode), "EventBridge setup (delete afterwards)", WRITE)
+    page(path(mode), "EventBridge setup (delete afterwards)", [WRITE])
 }
 
 /// The same in live mode; the dashboard can switch to another one.
@@ -47,9 +28,9 @@ const fn path(mode: KeyMode) -> &'static str {
     }
 }
 
-fn page(page: &str, name: &str, permissions: &[&str]) -> String {
+fn page<'a>(page: &str, name: &'a str, permissions: impl IntoIterator<Item = &'a str>) -> String {
     let parameters = std::iter::once(("name", name))
-        .chain(permissions.iter().map(|permission| ("permissions[]", *permission)));
+        .chain(permissions.into_iter().map(|permission| ("permissions[]", permission)));
     Url::parse_with_params(page, parameters).map_or_else(|_| page.to_owned(), |url| url.to_string())
 }
 
@@ -62,6 +43,7 @@ mod tests {
         let live = read_key(KeyMode::Live);
         assert!(live.starts_with("https://dashboard.stripe.com/apikeys/create?name=EventBridge"), "{live}");
         assert!(live.contains("rak_event_read") && !live.contains("_write"), "{live}");
+        assert_eq!(live.matches("rak_").count(), 15, "{live}");
         assert!(read_key(KeyMode::Test).contains(".com/test/apikeys/"));
         assert!(write_key(KeyMode::Live).ends_with("=rak_webhook_write"));
     }

@@ -1,5 +1,5 @@
 //! The incidents of docs/operations.md with open pages beside them: processes of `serve`, and the commands of an
-//! operator. At each step the pages show what is so now, and no page is reloaded by hand.
+//! operator. At each step the pages show the present state, and no page is reloaded by hand.
 
 use super::chromium::Chromium;
 use super::site::WRITE_KEY;

@@ -25,7 +25,7 @@ pub use error::{ApiError, ErrorClass};
 pub use events::StripeEvents;
 pub use keys::{KeyMode, Keys, NamedKey, NoKey};
 pub use page::{Item, ListPage};
-pub use permissions::{KeyAccount, KeyCheck};
+pub use permissions::{KeyAccount, KeyCheck, read_permissions};
 pub use retry::RetryPolicy;
 pub use settings::ApiSettings;
 

@@ -43,6 +43,13 @@ const OBJECTS: &[Permission] = &[
     Permission { title: "Subscriptions", name: "rak_subscription_read", list: "/v1/subscriptions" },
 ];
 
+/// Stripe's names of the permissions that the service uses, all to read: for the account, the endpoint, events and
+/// the objects.
+pub fn read_permissions() -> impl Iterator<Item = &'static str> {
+    let of_lists = std::iter::once(&EVENTS).chain(OBJECTS).map(|permission| permission.name);
+    ["rak_accounts_kyc_basic_read", "rak_webhook_read"].into_iter().chain(of_lists)
+}
+
 /// Whether a key has a permission.
 enum Held {
     Yes,
